@@ -8,6 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::sparse::Sparse;
+
 /// A cheap handle on a run of bytes.
 #[derive(Clone, Debug)]
 pub struct Content {
@@ -20,6 +22,7 @@ pub struct Content {
 enum Source {
     Memory(Arc<[u8]>),
     File(Arc<File>),
+    Image(Arc<Sparse>),
 }
 
 impl Content {
@@ -58,6 +61,7 @@ impl Content {
         }
         match &self.source {
             Source::File(file) => file.read_exact_at(buf, self.start + offset),
+            Source::Image(image) => image.read_at(buf, self.start + offset),
             Source::Memory(bytes) => {
                 let from = usize::try_from(self.start + offset).map_err(io::Error::other)?;
                 buf.copy_from_slice(&bytes[from..from + buf.len()]);
@@ -89,6 +93,13 @@ impl From<Vec<u8>> for Content {
 impl From<&[u8]> for Content {
     fn from(bytes: &[u8]) -> Self {
         bytes.to_vec().into()
+    }
+}
+
+impl From<Sparse> for Content {
+    fn from(image: Sparse) -> Self {
+        let len = image.len();
+        Self { source: Source::Image(image.into()), start: 0, len }
     }
 }
 

@@ -5,8 +5,10 @@
 #![forbid(unsafe_code)]
 
 pub mod content;
+pub mod cpio;
 pub mod seed;
 pub mod sparse;
+pub mod uki;
 
 pub use content::Content;
 pub use seed::Seed;
