@@ -1,0 +1,55 @@
+//! Unpacks the data part of Debian packages (deb(5)). No maintainer script ever runs.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+/// A package that cannot be unpacked.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot unpack {deb}: {what}")]
+pub struct DebError {
+    deb: PathBuf,
+    what: String,
+    source: Option<io::Error>,
+}
+
+/// Unpacks `deb` into `root`, where packages unpacked before may share folders.
+pub fn unpack(deb: &Path, root: &Path) -> Result<(), DebError> {
+    let fail = |what: &str, source| DebError { deb: deb.to_owned(), what: what.to_owned(), source };
+    let file = File::open(deb).map_err(|error| fail("it cannot be read", Some(error)))?;
+    let mut archive = ar::Archive::new(file);
+    while let Some(entry) = archive.next_entry() {
+        let entry = entry.map_err(|error| fail("it is not an ar archive", Some(error)))?;
+        let name = String::from_utf8_lossy(entry.header().identifier()).into_owned();
+        let stream: Box<dyn Read + '_> = match name.as_str() {
+            "data.tar.xz" => Box::new(lzma_rust2::XzReader::new(io::BufReader::new(entry), true)),
+            "data.tar.zst" => Box::new(
+                zstd::Decoder::new(entry).map_err(|error| fail("its data is not zstd", Some(error)))?,
+            ),
+            _ => continue,
+        };
+        return unpack_tar(stream, root).map_err(|error| fail("its data cannot be written", Some(error)));
+    }
+    Err(fail("it holds no data.tar.xz or data.tar.zst", None))
+}
+
+fn unpack_tar(stream: impl Read, root: &Path) -> io::Result<()> {
+    let mut tar = tar::Archive::new(stream);
+    tar.set_preserve_permissions(false);
+    tar.set_preserve_mtime(true);
+    for entry in tar.entries()? {
+        let mut entry = entry?;
+        let path = entry.path()?.into_owned();
+        if !entry.header().entry_type().is_dir() {
+            entry.unpack_in(root)?;
+            continue;
+        }
+        // Folders of other packages are kept as they are, and stay writable for those that follow.
+        let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if !plain {
+            return Err(io::Error::other(format!("unsafe path {}", path.display())));
+        }
+        fs::create_dir_all(root.join(path))?;
+    }
+    Ok(())
+}

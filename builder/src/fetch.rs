@@ -1,0 +1,212 @@
+//! Makes every pinned package local and verified. The only code that downloads during a build.
+
+use std::path::{Path, PathBuf};
+
+use crate::apt::{Apt, AptError};
+use crate::arch::Arch;
+use crate::digest::Digest;
+use crate::lock::{LockedPackage, PackageId};
+use crate::mirror::{Mirror, NoMirror};
+use crate::progress::Progress;
+use crate::store::{Store, StoreError};
+
+/// Whether the network may be used.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Download what is missing from this mirror.
+    Mirror(Mirror),
+    /// Downloads are needed but no mirror is known: an error only when something is missing.
+    Unknown(String),
+    /// `--offline`: what is missing is an error.
+    Offline,
+}
+
+/// An input could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FetchError {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// `--offline`, and something is missing.
+    #[error("{count} of the inputs are not in the store, the first is {first}\nhint: build once without --offline")]
+    Offline {
+        /// How many.
+        count: usize,
+        /// The first.
+        first: PackageId,
+    },
+    /// No mirror is known.
+    #[error("{0}")]
+    NoMirror(String),
+    /// apt could not be used at all.
+    #[error(transparent)]
+    Apt(AptError),
+    /// The mirror did not give the file.
+    #[error(
+        "cannot download {id} {version} from {address}{cause}\nhint: the mirror may be out of reach, or may have replaced \
+         this version: then run `cargo xtask lock --update {name}`, or set LEPTON_DEBIAN_MIRROR to a dated snapshot mirror"
+    )]
+    Download {
+        /// The package.
+        id: PackageId,
+        /// Its name alone.
+        name: String,
+        /// Its version.
+        version: String,
+        /// Where it should be.
+        address: String,
+        /// What apt said.
+        cause: String,
+    },
+    /// The mirror gave other bytes.
+    #[error(
+        "{id} {version} from {address} is damaged: {found_size} bytes with sha256 {found}, packages.lock wants \
+         {wanted_size} bytes with sha256 {wanted}"
+    )]
+    Damaged {
+        /// The package.
+        id: PackageId,
+        /// Its version.
+        version: String,
+        /// Where it came from.
+        address: String,
+        /// What came.
+        found: Digest,
+        /// Length of what came.
+        found_size: u64,
+        /// What the lock wants.
+        wanted: Digest,
+        /// Length the lock wants.
+        wanted_size: u64,
+    },
+}
+
+impl Source {
+    /// A mirror when one can be found.
+    pub fn from_mirror(found: Result<Mirror, NoMirror>) -> Self {
+        match found {
+            Ok(mirror) => Self::Mirror(mirror),
+            Err(error) => Self::Unknown(error.to_string()),
+        }
+    }
+}
+
+/// The verified files of `packages`, downloading what the store lacks.
+pub fn packages(
+    packages: &[(&PackageId, &LockedPackage)],
+    host: Arch,
+    store: &Store,
+    source: &Source,
+    progress: &Progress,
+) -> Result<Vec<PathBuf>, FetchError> {
+    let step = progress.step("verify downloads", Some(packages.len() as u64));
+    let mut missing = Vec::new();
+    for (id, package) in packages {
+        if store.blob(package.sha256, package.size)?.is_none() {
+            missing.push((*id, *package));
+        }
+        step.advance(1);
+    }
+    step.finish();
+    if let Some((first, _)) = missing.first() {
+        match source {
+            Source::Offline => {
+                return Err(FetchError::Offline { count: missing.len(), first: (*first).clone() });
+            }
+            Source::Unknown(why) => return Err(FetchError::NoMirror(why.clone())),
+            Source::Mirror(mirror) => download(&missing, host, store, mirror, progress)?,
+        }
+    }
+    Ok(packages.iter().map(|(_, package)| store.blob_path(package.sha256)).collect())
+}
+
+fn download(
+    missing: &[(&PackageId, &LockedPackage)],
+    host: Arch,
+    store: &Store,
+    mirror: &Mirror,
+    progress: &Progress,
+) -> Result<(), FetchError> {
+    let scratch = store.scratch("download")?;
+    let apt = Apt::new(&scratch.path().join("apt"), host, "").map_err(FetchError::Apt)?;
+    let files: Vec<(String, PathBuf)> = missing
+        .iter()
+        .map(|(_, package)| (address(mirror, package), scratch.path().join(package.sha256.to_string())))
+        .collect();
+    let step = progress.step("download", Some(files.len() as u64));
+    let result = apt.download(&files, |line| {
+        if line.starts_with("Get:") {
+            step.advance(1);
+        }
+    });
+    step.finish();
+    // What arrived whole is kept even when another file failed, so that a second try is short.
+    let mut first_error = None;
+    for ((id, package), (address, path)) in missing.iter().zip(&files) {
+        if let Err(error) = accept(id, package, address, path, store, result.as_ref().err()) {
+            first_error.get_or_insert(error);
+        }
+    }
+    match (first_error, result) {
+        (Some(error), _) => Err(error),
+        (None, Err(error)) => Err(FetchError::Apt(error)),
+        (None, Ok(())) => Ok(()),
+    }
+}
+
+fn accept(
+    id: &PackageId,
+    package: &LockedPackage,
+    address: &str,
+    path: &Path,
+    store: &Store,
+    error: Option<&AptError>,
+) -> Result<(), FetchError> {
+    let Ok((found, found_size)) = Digest::of_file(path) else {
+        return Err(FetchError::Download {
+            id: id.clone(),
+            name: id.split(':').next().unwrap_or(id).to_owned(),
+            version: package.version.clone(),
+            address: address.to_owned(),
+            cause: error.map(|error| reason(&error.to_string(), address)).unwrap_or_default(),
+        });
+    };
+    if (found, found_size) != (package.sha256, package.size) {
+        return Err(FetchError::Damaged {
+            id: id.clone(),
+            version: package.version.clone(),
+            address: address.to_owned(),
+            found,
+            found_size,
+            wanted: package.sha256,
+            wanted_size: package.size,
+        });
+    }
+    store.add_blob(path, package.sha256)?;
+    Ok(())
+}
+
+/// apt's own words about this address: `E: Failed to fetch ADDRESS  404  Not Found`.
+fn reason(text: &str, address: &str) -> String {
+    let about = |line: &str| {
+        let rest = line.trim().strip_prefix("E: Failed to fetch ")?.strip_prefix(address)?;
+        Some(format!(": {}", rest.trim()))
+    };
+    text.lines().find_map(about).unwrap_or_default()
+}
+
+/// Versions with an epoch or a tilde are plain in indexes but must be escaped in addresses.
+fn address(mirror: &Mirror, package: &LockedPackage) -> String {
+    let escaped: String = package
+        .path
+        .chars()
+        .map(|c| match c {
+            '+' => "%2b".to_owned(),
+            '~' => "%7e".to_owned(),
+            ':' => "%3a".to_owned(),
+            other => other.to_string(),
+        })
+        .collect();
+    format!("{}/{escaped}", mirror.address(package.archive))
+}

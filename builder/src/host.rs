@@ -1,0 +1,55 @@
+//! What a build takes from the machine it runs on, read once: everything else is given.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::arch::{Arch, UnknownArch};
+use crate::mirror::{self, Mirror, NoMirror};
+
+/// The variable that moves the store.
+pub const STORE_VARIABLE: &str = "LEPTON_STORE";
+
+/// Facts about this machine.
+#[derive(Debug)]
+pub struct Host {
+    /// Its architecture.
+    pub arch: Arch,
+    /// Where the store lies.
+    pub store: PathBuf,
+    /// The Debian mirror, if one is known.
+    pub mirror: Result<Mirror, NoMirror>,
+    /// How many processes a build may run at once.
+    pub jobs: usize,
+}
+
+/// This machine cannot build.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HostError {
+    /// Neither a store nor a home folder is set.
+    #[error("no place for the store: neither {STORE_VARIABLE}, XDG_CACHE_HOME nor HOME is set")]
+    NoStore,
+    /// The machine is of another architecture.
+    #[error(transparent)]
+    Arch(#[from] UnknownArch),
+}
+
+impl Host {
+    /// Reads the environment and the system's files.
+    pub fn detect() -> Result<Self, HostError> {
+        let store = variable(STORE_VARIABLE)
+            .map(PathBuf::from)
+            .or_else(|| variable("XDG_CACHE_HOME").map(|dir| Path::new(&dir).join("lepton")))
+            .or_else(|| variable("HOME").map(|dir| Path::new(&dir).join(".cache/lepton")))
+            .ok_or(HostError::NoStore)?;
+        let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+        let mirror = Mirror::find(variable(mirror::VARIABLE).as_deref(), &os_release, Path::new("/etc/apt"));
+        let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Ok(Self { arch: Arch::host()?, store, mirror, jobs })
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
