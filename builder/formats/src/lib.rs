@@ -4,11 +4,18 @@
 //! `Content` and parameters and gives a `Sparse` image, or writes a stream.
 #![forbid(unsafe_code)]
 
+mod blocks;
 pub mod content;
 pub mod cpio;
+pub mod disk;
+pub mod fat;
+pub mod gpt;
+pub mod iso;
+pub mod qcow2;
 pub mod seed;
 pub mod sparse;
 pub mod uki;
+pub mod vmdk;
 
 pub use content::Content;
 pub use seed::Seed;
