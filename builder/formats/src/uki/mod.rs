@@ -7,7 +7,7 @@
 
 mod pe;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt::Write as _;
 use std::io;

@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 
-use super::{UkiError, UkiSpec, build, dump, sections};
+use super::{Uki, UkiError, UkiSpec, build, dump, sections};
 use crate::content::Content;
 
 const X86_64: u16 = 0x8664;
@@ -51,6 +51,11 @@ fn spec() -> UkiSpec {
         initrd: vec![b'i'; 5000].into(),
         more: vec![],
     }
+}
+
+/// An image for tests of formats that hold one.
+pub(crate) fn uki_for_tests() -> Uki {
+    build(&spec()).unwrap()
 }
 
 #[test]
