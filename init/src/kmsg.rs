@@ -1,0 +1,75 @@
+//! The log of PID 1: records in the kernel's ring buffer (`/dev/kmsg`), so that `dmesg` and the consoles show
+//! kernel and PID 1 in one order.
+//!
+//! Logging never fails and never blocks; before `/dev` is mounted a record is lost, and the failure line on the
+//! consoles carries the text instead.
+
+use std::fmt::Write as _;
+use std::fs::OpenOptions;
+use std::io::Write as _;
+
+/// Severity of a record, with the numbers of syslog (RFC 5424, table 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// A required step failed.
+    Error = 3,
+    /// Something optional did not work; the host goes on.
+    Warning = 4,
+    /// A normal event that an operator looks for.
+    Notice = 5,
+    /// What was done; below the default console level.
+    Debug = 7,
+}
+
+/// `LOG_DAEMON`: the kernel keeps a non-zero facility, which tells its own records from ours.
+const FACILITY: u8 = 3;
+
+/// The kernel refuses records of more than 1024 bytes, prefix included (`PRINTKRB_RECORD_MAX`).
+const MAX_TEXT: usize = 900;
+
+/// Appends one record.
+///
+/// The device is opened for each record: its rate limit of ten records in five seconds counts per open file.
+pub fn log(level: Level, message: &str) {
+    if let Ok(mut device) = OpenOptions::new().write(true).open("/dev/kmsg") {
+        // One write is one record; there is nobody to tell when it fails.
+        let _ = device.write_all(record(level, message).as_bytes());
+    }
+}
+
+/// Appends a warning.
+pub fn warn(message: &str) {
+    log(Level::Warning, message);
+}
+
+/// The record as `/dev/kmsg` takes it: `<priority>lepton: text`, one line.
+fn record(level: Level, message: &str) -> String {
+    let mut line = String::with_capacity(MAX_TEXT + 16);
+    let _ = write!(line, "<{}>lepton: ", (FACILITY << 3) | level as u8);
+    for c in message.chars() {
+        if line.len() + c.len_utf8() > MAX_TEXT {
+            break;
+        }
+        line.push(if c.is_control() { ' ' } else { c });
+    }
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_have_priority_and_one_line() {
+        assert_eq!(record(Level::Warning, "a\nb"), "<28>lepton: a b\n");
+        assert_eq!(record(Level::Debug, ""), "<31>lepton: \n");
+    }
+
+    #[test]
+    fn long_records_are_cut_on_a_character() {
+        let line = record(Level::Error, &"é".repeat(2000));
+        assert!(line.len() <= MAX_TEXT + 1, "{}", line.len());
+        assert!(line.ends_with("é\n"));
+    }
+}

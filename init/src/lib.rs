@@ -1,0 +1,36 @@
+//! PID 1 of a Lepton host, as a library: `main.rs` lists the steps, this crate holds them.
+//!
+//! One thread, no async runtime, no network wait: everything after the boot happens in one `poll` loop over
+//! [`events::Events`].
+//! Modules that decide (parsers, tables, choices) are pure and tested here; modules that act call the kernel
+//! through `rustix` and `nix` and stay thin.
+//! Nothing in this crate may return to the kernel: a failed required step ends in [`fail`], a request in
+//! [`shutdown`].
+
+pub mod clock;
+pub mod cmdline;
+pub mod console;
+pub mod etc;
+pub mod events;
+pub mod fail;
+pub mod files;
+pub mod gpt;
+pub mod hostname;
+pub mod json;
+pub mod kmsg;
+pub mod mountinfo;
+pub mod mounts;
+pub mod network;
+pub mod options;
+pub mod os_release;
+pub mod power_key;
+pub mod ready;
+pub mod reap;
+pub mod root;
+pub mod shutdown;
+pub mod signals;
+pub mod state;
+pub mod stdio;
+pub mod step;
+pub mod sysctl;
+pub mod uevent;

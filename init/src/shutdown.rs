@@ -1,0 +1,118 @@
+//! The orderly end: stop every process, write back and detach every file system, then switch off or restart.
+//!
+//! Every wait has a deadline, and nothing waits for the network: file systems of other hosts are let go.
+
+use std::fs::{self, File};
+use std::io;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
+use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::system::{RebootCommand, reboot};
+
+use crate::clock;
+use crate::console::Consoles;
+use crate::events::{Event, Events};
+use crate::kmsg::{self, Level};
+use crate::mountinfo::{self, MountedAt};
+use crate::reap::{Children, reap_all};
+use crate::signals::Request;
+
+/// Between SIGTERM and SIGKILL; a second request cuts it short.
+const GRACE: Duration = Duration::from_secs(10);
+/// After SIGKILL: what is still there hangs in the kernel and will not go.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+
+/// Stops the host; never returns.
+pub fn stop(request: Request, events: &mut Events, consoles: &mut Consoles) -> ! {
+    let text = match request {
+        Request::PowerOff => "lepton: power off",
+        Request::Reboot => "lepton: reboot",
+    };
+    consoles.write_line(text);
+    end_processes(events);
+    detach_file_systems();
+    finish(request)
+}
+
+/// Leaves the kernel in order, or stays when the kernel does not let go; nothing else is running.
+pub fn finish(request: Request) -> ! {
+    let command = match request {
+        Request::PowerOff => RebootCommand::PowerOff,
+        Request::Reboot => RebootCommand::Restart,
+    };
+    if let Err(error) = reboot(command) {
+        kmsg::log(Level::Error, &format!("the kernel refuses to stop: {error}"));
+    }
+    loop {
+        sleep(Duration::from_secs(3600));
+    }
+}
+
+/// Asks every process but PID 1 to end, then makes those end that did not.
+fn end_processes(events: &mut Events) {
+    // A stopped process handles SIGTERM only once it continues.
+    signal_all(Signal::TERM);
+    signal_all(Signal::CONT);
+    if wait_until_alone(events, GRACE) {
+        return;
+    }
+    kmsg::warn("some processes did not end when asked; killing them");
+    signal_all(Signal::KILL);
+    if !wait_until_alone(events, LAST_WAIT) {
+        kmsg::warn("some processes cannot be killed");
+    }
+}
+
+/// Sends a signal to all processes except this one; having none is fine.
+fn signal_all(signal: Signal) {
+    // kill(-1): the group of PID 1 means every process, in every PID namespace of the host.
+    let _ = kill_process_group(Pid::INIT, signal);
+}
+
+/// Reaps until no process is left; false after `time`, or when a second request came.
+///
+/// Every process is a child of PID 1 once its parents are gone, so "no child" is "no process".
+fn wait_until_alone(events: &mut Events, time: Duration) -> bool {
+    let deadline = clock::since_boot() + time;
+    while reap_all(|_, _| {}) == Children::Left {
+        let left = deadline.saturating_sub(clock::since_boot());
+        if left.is_zero() {
+            return false;
+        }
+        match events.wait(Some(left)) {
+            Ok(events) if events.iter().any(|event| matches!(event, Event::Requested(..))) => return false,
+            Ok(_) => {}
+            // Without events there is still time: look again soon.
+            Err(_) => sleep(Duration::from_millis(50)),
+        }
+    }
+    true
+}
+
+/// Unmounts what can hold unwritten data, last mounted first.
+///
+/// There is no sync(2): it would wait for unreachable servers. Each local file system writes back as it goes.
+fn detach_file_systems() {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for mount in mountinfo::parse(&text).iter().rev().filter(|mount| !mount.is_permanent()) {
+        if let Err(error) = detach(mount) {
+            kmsg::warn(&format!("cannot detach {}: {error}", mount.target));
+        }
+    }
+}
+
+fn detach(mount: &MountedAt) -> io::Result<()> {
+    let target = mount.target.as_str();
+    if mount.is_remote() {
+        return Ok(unmount(target, UnmountFlags::FORCE | UnmountFlags::DETACH)?);
+    }
+    if unmount(target, UnmountFlags::NOFOLLOW).is_ok() {
+        return Ok(());
+    }
+    if mount_remount(target, MountFlags::RDONLY, c"").is_ok() {
+        return Ok(());
+    }
+    Ok(rustix::fs::syncfs(File::open(target)?)?)
+}
