@@ -42,7 +42,8 @@ pub struct DiskSpec<'a> {
     pub modified: u64,
     /// Files of the ESP by absolute path.
     pub esp: &'a BTreeMap<String, Content>,
-    /// The file system of the state partition.
+    /// The file system of the state partition, with blocks of 4096 bytes: Linux refuses to mount smaller ones
+    /// than the sectors of the disk.
     pub state: &'a Sparse,
 }
 
@@ -162,7 +163,7 @@ mod tests {
               disk: 9aee2fbd-4a6d-8320-b16f-ea71bbe87523
             backup: lba 2232319, other 1, crc good
               usable: 80 to 2232247
-              entries: lba 2232280, 128 of 128 bytes, crc good
+              entries: lba 2232248, 128 of 128 bytes, crc good
               disk: 9aee2fbd-4a6d-8320-b16f-ea71bbe87523
             1: 2048 to 2099199, 1073741824 bytes, "ESP"
               type: c12a7328-f81f-11d2-ba4b-00a0c93ec93b
@@ -182,7 +183,7 @@ mod tests {
               disk: 9aee2fbd-4a6d-8320-b16f-ea71bbe87523
             backup: lba 279039, other 1, crc good
               usable: 10 to 279030
-              entries: lba 279031, 128 of 128 bytes, crc good
+              entries: lba 279035, 128 of 128 bytes, crc good
               disk: 9aee2fbd-4a6d-8320-b16f-ea71bbe87523
             1: 256 to 262399, 1073741824 bytes, "ESP"
               type: c12a7328-f81f-11d2-ba4b-00a0c93ec93b

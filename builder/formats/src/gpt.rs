@@ -14,16 +14,17 @@
 //! | s+24576 | | entries of the 512 table, LBA 48 to 79 |
 //! | first usable | s+17408, LBA 34 | s+40960, LBA 80 and 10 |
 //! | after last usable | e-16896 | e-36864 |
-//! | e-36864 | | backup entries of the 4096 table |
-//! | e-20480 | | backup entries of the 512 table |
+//! | e-36864 | | backup entries of the 512 table |
+//! | e-20480 | | backup entries of the 4096 table, just before its header |
 //! | e-16896 | backup entries | |
 //! | e-4096 | | backup header of the 4096 table, 92 bytes of the last block |
 //! | e-512 | backup header, last LBA | backup header of the 512 table, in that block's last 512 bytes |
 //!
 //! Headers of two tables share a block at the end, and the first 4096 bytes: each covers its own 92
-//! bytes with its CRC and no more. A program that probes an image file for its sector size finds both
-//! tables and may refuse to choose; a disk never raises the question. This must not choose where
-//! partitions lie.
+//! bytes with its CRC and no more. The 4096 table has its entries where every writer puts them. Those of
+//! the 512 table leave gaps to its headers, which the specification allows and `sgdisk -v` remarks on.
+//! A program that guesses the sector size of an image file finds both tables and may refuse to choose; a
+//! disk never raises the question. This must not choose where partitions lie.
 
 mod dump;
 mod guid;
@@ -147,9 +148,10 @@ impl Sectors {
     fn tables(self) -> &'static [Table] {
         match self {
             Self::S512 => &[Table { sector: 512, head_entries: 1024, tail_entries: 16896 }],
+            // The smallest places that keep 16384 bytes of entries apart from each other and from the headers.
             Self::S512And4096 => &[
-                Table { sector: 512, head_entries: 24576, tail_entries: 20480 },
-                Table { sector: 4096, head_entries: 8192, tail_entries: 36864 },
+                Table { sector: 512, head_entries: 24576, tail_entries: 36864 },
+                Table { sector: 4096, head_entries: 8192, tail_entries: 20480 },
             ],
         }
     }

@@ -83,47 +83,47 @@ fn two_tables() {
         &image,
         512,
         &expect![[r#"
-        mbr: type 0xee, 4294967295 sectors from 1
-        primary: lba 1, other 8191, crc good
-          usable: 80 to 8119
-          entries: lba 48, 128 of 128 bytes, crc good
-          disk: de48825d-7a13-84dc-a7a4-3795efc31b5c
-        backup: lba 8191, other 1, crc good
-          usable: 80 to 8119
-          entries: lba 8152, 128 of 128 bytes, crc good
-          disk: de48825d-7a13-84dc-a7a4-3795efc31b5c
-        1: 2048 to 4095, 1048576 bytes, "one"
-          type: ebd0a0a2-b9e5-4433-87c0-68b6b72699c7
-          id: 57948d11-9618-8594-abc7-ec0b2917e6fc
-          attributes: 0x1000000000000000
-        2: 4096 to 6143, 1048576 bytes, "two"
-          type: ebd0a0a2-b9e5-4433-87c0-68b6b72699c7
-          id: 7c4ffb2f-d997-8b22-ba4f-87da62436e95
-          attributes: 0x1000000000000000
-    "#]],
+            mbr: type 0xee, 4294967295 sectors from 1
+            primary: lba 1, other 8191, crc good
+              usable: 80 to 8119
+              entries: lba 48, 128 of 128 bytes, crc good
+              disk: de48825d-7a13-84dc-a7a4-3795efc31b5c
+            backup: lba 8191, other 1, crc good
+              usable: 80 to 8119
+              entries: lba 8120, 128 of 128 bytes, crc good
+              disk: de48825d-7a13-84dc-a7a4-3795efc31b5c
+            1: 2048 to 4095, 1048576 bytes, "one"
+              type: ebd0a0a2-b9e5-4433-87c0-68b6b72699c7
+              id: 57948d11-9618-8594-abc7-ec0b2917e6fc
+              attributes: 0x1000000000000000
+            2: 4096 to 6143, 1048576 bytes, "two"
+              type: ebd0a0a2-b9e5-4433-87c0-68b6b72699c7
+              id: 7c4ffb2f-d997-8b22-ba4f-87da62436e95
+              attributes: 0x1000000000000000
+        "#]],
     );
     check(
         &image,
         4096,
         &expect![[r#"
-        mbr: type 0xee, 4294967295 sectors from 1
-        primary: lba 1, other 1023, crc good
-          usable: 10 to 1014
-          entries: lba 2, 128 of 128 bytes, crc good
-          disk: de48825d-7a13-84dc-a7a4-3795efc31b5c
-        backup: lba 1023, other 1, crc good
-          usable: 10 to 1014
-          entries: lba 1015, 128 of 128 bytes, crc good
-          disk: de48825d-7a13-84dc-a7a4-3795efc31b5c
-        1: 256 to 511, 1048576 bytes, "one"
-          type: ebd0a0a2-b9e5-4433-87c0-68b6b72699c7
-          id: 57948d11-9618-8594-abc7-ec0b2917e6fc
-          attributes: 0x1000000000000000
-        2: 512 to 767, 1048576 bytes, "two"
-          type: ebd0a0a2-b9e5-4433-87c0-68b6b72699c7
-          id: 7c4ffb2f-d997-8b22-ba4f-87da62436e95
-          attributes: 0x1000000000000000
-    "#]],
+            mbr: type 0xee, 4294967295 sectors from 1
+            primary: lba 1, other 1023, crc good
+              usable: 10 to 1014
+              entries: lba 2, 128 of 128 bytes, crc good
+              disk: de48825d-7a13-84dc-a7a4-3795efc31b5c
+            backup: lba 1023, other 1, crc good
+              usable: 10 to 1014
+              entries: lba 1019, 128 of 128 bytes, crc good
+              disk: de48825d-7a13-84dc-a7a4-3795efc31b5c
+            1: 256 to 511, 1048576 bytes, "one"
+              type: ebd0a0a2-b9e5-4433-87c0-68b6b72699c7
+              id: 57948d11-9618-8594-abc7-ec0b2917e6fc
+              attributes: 0x1000000000000000
+            2: 512 to 767, 1048576 bytes, "two"
+              type: ebd0a0a2-b9e5-4433-87c0-68b6b72699c7
+              id: 7c4ffb2f-d997-8b22-ba4f-87da62436e95
+              attributes: 0x1000000000000000
+        "#]],
     );
 }
 
