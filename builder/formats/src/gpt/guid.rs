@@ -17,9 +17,6 @@ impl Guid {
     /// Variable data, `/var` (UAPI Discoverable Partitions Specification).
     pub const LINUX_VAR: Self = Self(0x4D21B016_B534_45C2_A9FB_5C16E091FD2D);
 
-    /// Microsoft basic data, which systems that know no other type show to their users.
-    pub const BASIC_DATA: Self = Self(0xEBD0A0A2_B9E5_4433_87C0_68B6B72699C7);
-
     /// An identity for `purpose`.
     pub fn from_seed(seed: &Seed, purpose: &str) -> Self {
         Self(u128::from_be_bytes(seed.uuid(purpose)))

@@ -6,10 +6,11 @@ use super::*;
 use crate::seed::Seed;
 
 const MIB: u64 = 1 << 20;
+const BASIC_DATA: Guid = Guid(0xEBD0A0A2_B9E5_4433_87C0_68B6B72699C7);
 
 fn partition(name: &str, offset: u64, len: u64) -> Partition {
     let id = Guid::from_seed(&Seed::new([7; 32]), name);
-    Partition { kind: Guid::BASIC_DATA, id, name: name.to_owned(), attributes: 1 << 60, offset, len }
+    Partition { kind: BASIC_DATA, id, name: name.to_owned(), attributes: 1 << 60, offset, len }
 }
 
 fn image(sectors: Sectors, len: u64, partitions: &[Partition]) -> Result<Sparse, GptError> {
