@@ -1,1 +1,20 @@
-//! Boot tests.
+//! Starts built images in QEMU: [`interactive`] for people, [`run`] for `cargo xtask test`.
+//!
+//! QEMU, its firmware and the servers of network boots come from a tool tree and run in its sandbox; TCG only, so
+//! results do not depend on the machine. The program that uses this crate must begin with the
+//! [`lepton_builder::sandbox::ENTER`] hook.
+
+mod boots;
+pub mod console;
+pub mod context;
+pub mod guest;
+pub mod machine;
+mod qemu;
+pub mod qmp;
+pub mod ready;
+pub mod runner;
+
+pub use context::{Budgets, Context};
+pub use guest::{Guest, interactive};
+pub use machine::Machine;
+pub use runner::{Selection, Summary, list, run};

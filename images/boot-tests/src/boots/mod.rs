@@ -1,0 +1,66 @@
+//! The boot tests: every way in which a person can start an image.
+//!
+//! A body says which machine and what must hold; everything else is in `context.rs` and `guest.rs`.
+
+mod disk;
+mod iso;
+mod kernel;
+mod network;
+mod ova;
+
+use lepton_builder::arch::Arch;
+
+use crate::Context;
+use crate::context::TestError;
+use crate::ready::Ready;
+use crate::runner::{Test, When};
+
+const ANY: &[Arch] = &Arch::ALL;
+/// For PC firmware and VMware's devices, which exist on x86_64 only.
+const PC: &[Arch] = &[Arch::X86_64];
+
+/// All tests, the quickest first, so that a broken image is seen early.
+pub(crate) const TESTS: &[Test] = &[
+    always("kernel", ANY, kernel::direct),
+    always("ctrl-alt-del", PC, kernel::ctrl_alt_del),
+    always("budgets", ANY, kernel::budgets),
+    always("raw-virtio", ANY, disk::raw_virtio),
+    always("raw-nvme", ANY, disk::raw_nvme),
+    always("raw-ahci", ANY, disk::raw_ahci),
+    always("raw-4k", ANY, disk::raw_4k),
+    with_all("raw-usb", ANY, disk::raw_usb),
+    always("qcow2", ANY, disk::qcow2),
+    with_all("vmdk", ANY, disk::vmdk),
+    always("iso-cd-bios", PC, iso::cd_bios),
+    always("iso-usb-bios", PC, iso::usb_bios),
+    always("iso-cd-uefi", ANY, iso::cd_uefi),
+    always("iso-usb-uefi", ANY, iso::usb_uefi),
+    always("pxe-ipxe", PC, network::ipxe),
+    always("pxe-uefi", ANY, network::pxe),
+    always("http-uefi", ANY, network::http),
+    always("ova", PC, ova::virtio),
+    always("ova-vmware", PC, ova::vmware),
+];
+
+type Body = fn(&Context) -> Result<(), TestError>;
+
+const fn always(name: &'static str, arches: &'static [Arch], run: Body) -> Test {
+    Test { name, arches, when: When::Always, run }
+}
+
+/// For what another test nearly proves.
+const fn with_all(name: &'static str, arches: &'static [Arch], run: Body) -> Test {
+    Test { name, arches, when: When::All, run }
+}
+
+/// The state partition lies on a device whose node starts so.
+fn state_on(ready: &Ready, prefix: &str) -> Vec<(String, bool)> {
+    let device = ready.state.as_ref().map(|state| state.device.as_str());
+    let holds = device.is_some_and(|device| device.starts_with(prefix));
+    vec![(format!("the state partition is on {prefix}*, not {}", device.unwrap_or("in memory")), holds)]
+}
+
+/// There is no state partition: the image runs in memory.
+fn no_state(ready: &Ready) -> Vec<(String, bool)> {
+    vec![("nothing but memory keeps state".to_owned(), ready.state.is_none())]
+}

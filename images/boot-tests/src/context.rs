@@ -1,0 +1,126 @@
+//! What every boot test is given: the artifacts of one image, the tools, and the budgets.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lepton_builder::arch::Arch;
+
+use crate::guest::{Guest, GuestError};
+use crate::machine::{Bus, Disk, DiskFormat, Firmware, Kernel, Machine};
+use crate::ready::Ready;
+
+/// Upper limits for one image on one architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    /// Virtual milliseconds from the kernel's start to the `lepton: ready` line.
+    pub ready_ms: u64,
+    /// Memory in use at that line, in KiB.
+    pub mem_used_kb: u64,
+}
+
+/// The artifacts of one image and what is needed to boot them.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Folder that holds the artifacts.
+    pub artifacts: PathBuf,
+    /// Their common name, for example `lepton-minimal-0.1.0-x86_64`.
+    pub stem: String,
+    /// Architecture of the image.
+    pub arch: Arch,
+    /// The unpacked tool tree with QEMU, firmware, iproute2, dnsmasq and busybox.
+    pub tools: PathBuf,
+    /// Kernel command line of the image, for boots without a unified kernel image.
+    pub cmdline: String,
+    /// Limits that the `budgets` test holds the image to.
+    pub budgets: Budgets,
+    /// Longest real time that one boot may take.
+    pub limit: Duration,
+}
+
+/// Why a boot test failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TestError {
+    /// The guest did not do what it should.
+    #[error(transparent)]
+    Guest(#[from] GuestError),
+    /// An artifact was not built.
+    #[error("cannot find the artifact {0}\nhint: build the image with all its formats first")]
+    NoArtifact(PathBuf),
+    /// The appliance archive is not as it should be.
+    #[error("cannot take the disk out of {path}")]
+    Appliance {
+        /// The archive.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The machine that runs the tests lacks something.
+    #[error("cannot run here: {0}")]
+    NotHere(String),
+}
+
+impl Context {
+    /// A UEFI machine of the image's architecture.
+    pub fn uefi(&self) -> Machine {
+        Machine::new(self.arch)
+    }
+
+    /// A machine with PC firmware.
+    pub fn bios(&self) -> Machine {
+        Machine::new(self.arch).firmware(Firmware::Bios)
+    }
+
+    /// A disk over the artifact with this extension, whose name says its format.
+    pub fn disk(&self, extension: &str, bus: Bus) -> Result<Disk, TestError> {
+        let format = match extension {
+            "qcow2" => DiskFormat::Qcow2,
+            "vmdk" => DiskFormat::Vmdk,
+            _ => DiskFormat::Raw,
+        };
+        Ok(Disk::new(&self.artifact(extension)?, format, bus))
+    }
+
+    /// The artifact with this extension.
+    pub fn artifact(&self, extension: &str) -> Result<PathBuf, TestError> {
+        found(self.artifacts.join(format!("{}.{extension}", self.stem)))
+    }
+
+    /// Kernel and initrd of the network boot folder, with the image's command line.
+    pub fn kernel(&self) -> Result<Kernel, TestError> {
+        let dir = self.artifact("pxe")?;
+        let (image, initrd) = (found(dir.join("vmlinuz"))?, found(dir.join("initrd"))?);
+        Ok(Kernel::new(&image, &initrd, &self.cmdline))
+    }
+
+    /// Starts `machine`.
+    pub fn start(&self, machine: &Machine) -> Result<Guest, TestError> {
+        Ok(Guest::start(machine, &self.tools, self.limit)?)
+    }
+
+    /// Boots `machine` until it is ready as every image must be, asks `check`, and powers it off.
+    pub(crate) fn boot(&self, machine: &Machine, check: Check<'_>) -> Result<(), TestError> {
+        let mut guest = self.start(machine)?;
+        let ready = guest.wait_ready()?;
+        guest.require(ready.arch == self.arch.name(), || format!("arch is {}", self.arch))?;
+        guest.require(ready.config.errors.is_empty(), || "the machine config has no errors".to_owned())?;
+        for (fact, holds) in check(&ready) {
+            guest.require(holds, || fact)?;
+        }
+        Ok(guest.power_off()?)
+    }
+}
+
+/// Facts about a ready guest, each with whether it holds.
+pub(crate) type Check<'a> = &'a dyn Fn(&Ready) -> Vec<(String, bool)>;
+
+fn found(path: PathBuf) -> Result<PathBuf, TestError> {
+    if path.exists() { Ok(path) } else { Err(TestError::NoArtifact(path)) }
+}
+
+/// Whether the device node `path` can be opened for reading and writing.
+pub(crate) fn need_device(path: &Path) -> Result<(), TestError> {
+    let open = std::fs::OpenOptions::new().read(true).write(true).open(path);
+    open.map(drop).map_err(|error| TestError::NotHere(format!("cannot open {}: {error}", path.display())))
+}

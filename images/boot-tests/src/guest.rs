@@ -1,0 +1,221 @@
+//! A running guest: start, wait until it is ready, switch it off.
+//!
+//! A guest that is dropped is killed with everything it started; every error shows the whole console.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use lepton_builder::process::ProcessError;
+use tempfile::TempDir;
+
+use crate::console::{Console, ConsoleError};
+use crate::machine::Machine;
+use crate::qemu::{self, QMP_SOCKET, Serial};
+use crate::qmp::{Qmp, QmpError};
+use crate::ready::{FAILED, POWER_OFF, Ready};
+
+/// A kernel that stops says so in these words on every architecture.
+const PANIC: &str = "Kernel panic - not syncing";
+/// How often a process is asked whether it has ended.
+const POLL: Duration = Duration::from_millis(20);
+/// How long a guest that failed may go on printing before its log is taken.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// A virtual machine that runs.
+#[derive(Debug)]
+pub struct Guest {
+    child: Child,
+    console: Console,
+    messages: Console,
+    run: TempDir,
+    deadline: Instant,
+}
+
+/// A guest that did not do what it should.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GuestError {
+    /// The folder of the run could not be prepared.
+    #[error("cannot prepare the folder of the run")]
+    Prepare(#[source] io::Error),
+    /// QEMU could not be started.
+    #[error("cannot start the machine")]
+    Start(#[source] ProcessError),
+    /// QEMU does not listen.
+    #[error("cannot control QEMU{log}")]
+    Control {
+        /// Why.
+        source: QmpError,
+        /// What was printed.
+        log: Log,
+    },
+    /// It did not get there in time.
+    #[error("timed out waiting for {what}{log}")]
+    TimedOut {
+        /// What was awaited.
+        what: &'static str,
+        /// What was printed.
+        log: Log,
+    },
+    /// QEMU ended early.
+    #[error("QEMU ended before {what}{log}")]
+    Ended {
+        /// What was awaited.
+        what: &'static str,
+        /// What was printed.
+        log: Log,
+    },
+    /// The kernel or PID 1 gave up.
+    #[error("the guest failed: {line}{log}")]
+    Failed {
+        /// The line that says so.
+        line: String,
+        /// What was printed.
+        log: Log,
+    },
+    /// It runs, but not as it should.
+    #[error("not so: {fact}{log}")]
+    Unexpected {
+        /// What should be.
+        fact: String,
+        /// What was printed.
+        log: Log,
+    },
+    /// The `lepton: ready` line is not what its contract says.
+    #[error("cannot read the ready line{log}")]
+    NotReadable {
+        /// Why.
+        source: serde_json::Error,
+        /// What was printed.
+        log: Log,
+    },
+}
+
+/// What a guest and its QEMU printed, for people.
+#[derive(Clone, Debug)]
+pub struct Log {
+    console: String,
+    messages: String,
+}
+
+impl fmt::Display for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, text) in [("console", &self.console), ("messages of QEMU", &self.messages)] {
+            write!(f, "\n--- {name} ---\n{}", text.trim_end())?;
+        }
+        f.write_str("\n--- end ---")
+    }
+}
+
+impl Guest {
+    /// Starts `machine` with the programs of the tool tree `tools`; all waits together last at most `limit`.
+    pub fn start(machine: &Machine, tools: &Path, limit: Duration) -> Result<Self, GuestError> {
+        let run = run_folder()?;
+        let sandbox =
+            qemu::sandbox(machine, tools, run.path(), Serial::Output).map_err(GuestError::Prepare)?;
+        let mut child = sandbox
+            .process()
+            .spawn(Stdio::null(), Stdio::piped(), Stdio::piped())
+            .map_err(GuestError::Start)?;
+        let stdout = child.stdout.take().expect("standard output was asked for as a pipe");
+        let stderr = child.stderr.take().expect("standard error was asked for as a pipe");
+        let (console, messages) = (Console::new(stdout), Console::new(stderr));
+        Ok(Self { child, console, messages, run, deadline: Instant::now() + limit })
+    }
+
+    /// Waits for the `lepton: ready` line; a panic, a failed service or an end of QEMU is an error at once.
+    pub fn wait_ready(&mut self) -> Result<Ready, GuestError> {
+        let found = self.wait_for("the ready line", Ready::parse)?;
+        found.map_err(|source| GuestError::NotReadable { source, log: self.log() })
+    }
+
+    /// Presses the power button and waits until PID 1 has said that it powers off and QEMU has ended.
+    pub fn power_off(mut self) -> Result<(), GuestError> {
+        self.control(Qmp::power_button)?;
+        self.wait_for("the power-off line", |line| line.contains(POWER_OFF).then_some(()))?;
+        self.wait_end("the end after power-off")
+    }
+
+    /// Presses Ctrl-Alt-Del and waits until QEMU has ended, which it does instead of restarting.
+    pub fn restart(mut self) -> Result<(), GuestError> {
+        self.control(|qmp| qmp.press_keys(&["ctrl", "alt", "delete"]))?;
+        self.wait_end("the end after Ctrl-Alt-Del")
+    }
+
+    /// Fails with the console when a fact does not hold; `fact` says what should be.
+    pub fn require(&self, holds: bool, fact: impl FnOnce() -> String) -> Result<(), GuestError> {
+        if holds { Ok(()) } else { Err(GuestError::Unexpected { fact: fact(), log: self.log() }) }
+    }
+
+    fn wait_for<T>(
+        &mut self,
+        what: &'static str,
+        mut look: impl FnMut(&str) -> Option<T>,
+    ) -> Result<T, GuestError> {
+        enum Found<T> {
+            Wanted(T),
+            Failure(String),
+        }
+        let found = self.console.wait_for(self.deadline, |line| {
+            if line.contains(PANIC) || line.contains(FAILED) {
+                return Some(Found::Failure(line.to_owned()));
+            }
+            look(line).map(Found::Wanted)
+        });
+        match found {
+            Ok(Found::Wanted(value)) => return Ok(value),
+            Err(ConsoleError::TimedOut) => return Err(GuestError::TimedOut { what, log: self.log() }),
+            Ok(Found::Failure(_)) | Err(ConsoleError::Closed) => {}
+        }
+        // A stack trace, or QEMU's reason, comes after the line or the end that was seen.
+        let _ = self.messages.wait_for(Instant::now() + LAST_WORDS, |_| None::<()>);
+        match found {
+            Ok(Found::Failure(line)) => Err(GuestError::Failed { line, log: self.log() }),
+            _ => Err(GuestError::Ended { what, log: self.log() }),
+        }
+    }
+
+    fn wait_end(&mut self, what: &'static str) -> Result<(), GuestError> {
+        loop {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return Ok(());
+            }
+            if Instant::now() > self.deadline {
+                return Err(GuestError::TimedOut { what, log: self.log() });
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn control(&self, command: impl FnOnce(&mut Qmp) -> Result<(), QmpError>) -> Result<(), GuestError> {
+        Qmp::connect(&self.run.path().join(QMP_SOCKET))
+            .and_then(|mut qmp| command(&mut qmp))
+            .map_err(|source| GuestError::Control { source, log: self.log() })
+    }
+
+    fn log(&self) -> Log {
+        Log { console: self.console.text(), messages: self.messages.text() }
+    }
+}
+
+/// Runs `machine` on the caller's terminal until it ends or Ctrl-A X is typed; gives QEMU's exit status.
+pub fn interactive(machine: &Machine, tools: &Path) -> Result<ExitStatus, GuestError> {
+    let run = run_folder()?;
+    let sandbox = qemu::sandbox(machine, tools, run.path(), Serial::Terminal).map_err(GuestError::Prepare)?;
+    sandbox.process().run_attached().map_err(GuestError::Start)
+}
+
+fn run_folder() -> Result<TempDir, GuestError> {
+    tempfile::Builder::new().prefix("lepton-run-").tempdir().map_err(GuestError::Prepare)
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // It may have ended by itself; both calls then do nothing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

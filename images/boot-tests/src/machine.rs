@@ -1,0 +1,251 @@
+//! A virtual machine as a value: what `cargo xtask run` starts and what the boot tests vary.
+//!
+//! Nothing here starts anything or touches a file; `qemu.rs` turns a machine into a command.
+
+use std::path::{Path, PathBuf};
+
+use lepton_builder::arch::Arch;
+
+/// What starts the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Firmware {
+    /// SeaBIOS; x86_64 only. With a kernel given, its bytes are loaded directly.
+    Bios,
+    /// OVMF or AAVMF with an empty variable store of the run's own.
+    Uefi,
+}
+
+/// How a disk is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bus {
+    /// virtio-blk on PCI.
+    VirtioBlk,
+    /// An NVMe controller with one namespace.
+    Nvme,
+    /// A disk on an AHCI port.
+    Ahci,
+    /// A SCSI disk on VMware's paravirtual controller. OVMF has no driver for it, so it cannot be booted from.
+    Pvscsi,
+    /// A USB mass-storage stick on xHCI.
+    Usb,
+    /// A read-only optical drive: AHCI on x86_64, virtio-scsi on aarch64, whose machine has no AHCI.
+    Cdrom,
+}
+
+/// Format of a disk's file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskFormat {
+    /// Plain bytes.
+    Raw,
+    /// QEMU copy-on-write, version 2 or 3.
+    Qcow2,
+    /// VMware's virtual disk, stream-optimised ones included.
+    Vmdk,
+}
+
+/// What happens to what the guest writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// They go to a temporary overlay, so that a run never changes an artifact.
+    Discard,
+    /// They go to the file.
+    Keep,
+}
+
+/// One disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    pub(crate) path: PathBuf,
+    pub(crate) format: DiskFormat,
+    pub(crate) bus: Bus,
+    pub(crate) sector: u32,
+    pub(crate) writes: Writes,
+}
+
+impl Disk {
+    /// A disk with 512-byte sectors whose writes are discarded.
+    pub fn new(path: &Path, format: DiskFormat, bus: Bus) -> Self {
+        Self { path: path.to_owned(), format, bus, sector: 512, writes: Writes::Discard }
+    }
+
+    /// Sets the logical and physical sector size: 512 or 4096 bytes.
+    pub fn sector_bytes(mut self, bytes: u32) -> Self {
+        self.sector = bytes;
+        self
+    }
+
+    /// Chooses what happens to writes.
+    pub fn writes(mut self, writes: Writes) -> Self {
+        self.writes = writes;
+        self
+    }
+}
+
+/// A kernel that QEMU loads itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    pub(crate) image: PathBuf,
+    pub(crate) initrd: Option<PathBuf>,
+    pub(crate) cmdline: Option<String>,
+}
+
+impl Kernel {
+    /// A kernel with its initrd and command line.
+    pub fn new(image: &Path, initrd: &Path, cmdline: &str) -> Self {
+        Self { image: image.to_owned(), initrd: Some(initrd.to_owned()), cmdline: Some(cmdline.to_owned()) }
+    }
+
+    /// A unified kernel image, which brings its own initrd and command line; needs [`Firmware::Uefi`].
+    pub fn unified(image: &Path) -> Self {
+        Self { image: image.to_owned(), initrd: None, cmdline: None }
+    }
+}
+
+/// Model of the network card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nic {
+    /// virtio-net on PCI.
+    Virtio,
+    /// VMware's paravirtual card; x86_64 only.
+    Vmxnet3,
+    /// Intel 82574L.
+    E1000e,
+}
+
+/// A TCP port of the machine that leads to one of the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// Port on the loopback address of the machine.
+    pub host: u16,
+    /// Port of the guest.
+    pub guest: u16,
+}
+
+/// What the network card is plugged into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// There is no card.
+    None,
+    /// QEMU's own network without a way out: the guest is 10.0.2.15, DHCP and TFTP answer at 10.0.2.2.
+    Isolated,
+    /// The same with the machine's network behind it: for `cargo xtask run`.
+    Host(Vec<Forward>),
+    /// The isolated network, from which firmware boots `file` of the folder `dir` over TFTP.
+    Tftp {
+        /// Folder that is served.
+        dir: PathBuf,
+        /// DHCP boot file name.
+        file: String,
+    },
+    /// A network of the sandbox's own, from which UEFI firmware boots `file` of the folder `dir` over HTTP.
+    /// The guest is in 192.0.2.0/24. Needs `/dev/net/tun`.
+    Http {
+        /// Folder that is served.
+        dir: PathBuf,
+        /// Name below it.
+        file: String,
+    },
+}
+
+impl Network {
+    /// Whether firmware boots from this network before any disk.
+    pub(crate) fn is_boot_source(&self) -> bool {
+        matches!(self, Self::Tftp { .. } | Self::Http { .. })
+    }
+}
+
+/// How the guest's time passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// With the machine's.
+    Real,
+    /// One nanosecond per instruction: a boot takes the same virtual time on every machine. One CPU only.
+    Counted,
+}
+
+/// A virtual machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    pub(crate) arch: Arch,
+    pub(crate) firmware: Firmware,
+    pub(crate) memory_mib: u32,
+    pub(crate) cpus: u32,
+    pub(crate) kernel: Option<Kernel>,
+    pub(crate) disks: Vec<Disk>,
+    pub(crate) nic: Nic,
+    pub(crate) network: Network,
+    pub(crate) clock: Clock,
+    pub(crate) fw_cfg: Vec<(String, String)>,
+}
+
+impl Machine {
+    /// A UEFI machine with 1 GiB, one CPU, a virtio card on the isolated network, and no disk.
+    pub fn new(arch: Arch) -> Self {
+        Self {
+            arch,
+            firmware: Firmware::Uefi,
+            memory_mib: 1024,
+            cpus: 1,
+            kernel: None,
+            disks: Vec::new(),
+            nic: Nic::Virtio,
+            network: Network::Isolated,
+            clock: Clock::Real,
+            fw_cfg: Vec::new(),
+        }
+    }
+
+    /// Chooses the firmware.
+    pub fn firmware(mut self, firmware: Firmware) -> Self {
+        self.firmware = firmware;
+        self
+    }
+
+    /// Sets the memory in MiB.
+    pub fn memory_mib(mut self, mib: u32) -> Self {
+        self.memory_mib = mib;
+        self
+    }
+
+    /// Sets the number of CPUs.
+    pub fn cpus(mut self, count: u32) -> Self {
+        self.cpus = count;
+        self
+    }
+
+    /// Boots this kernel instead of a disk.
+    pub fn kernel(mut self, kernel: Kernel) -> Self {
+        self.kernel = Some(kernel);
+        self
+    }
+
+    /// Adds a disk; firmware tries disks in the order they were added.
+    pub fn disk(mut self, disk: Disk) -> Self {
+        self.disks.push(disk);
+        self
+    }
+
+    /// Chooses the model of the network card.
+    pub fn nic(mut self, nic: Nic) -> Self {
+        self.nic = nic;
+        self
+    }
+
+    /// Chooses what the network card is plugged into.
+    pub fn network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Chooses how time passes.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Adds an entry that the guest finds below `/sys/firmware/qemu_fw_cfg/by_name`, for example `opt/lepton/config`.
+    pub fn fw_cfg(mut self, name: &str, text: &str) -> Self {
+        self.fw_cfg.push((name.to_owned(), text.to_owned()));
+        self
+    }
+}
