@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::files;
+use crate::step::Failure;
 
 /// Where the image keeps the first contents of `/etc`.
 const DEFAULTS: &str = "/usr/share/lepton/etc";
@@ -20,6 +21,8 @@ pub struct CopyError {
     path: PathBuf,
     source: io::Error,
 }
+
+impl Failure for CopyError {}
 
 /// Copies the image's defaults to `/etc`; an image without defaults has an empty `/etc`.
 pub fn fill() -> Result<(), CopyError> {

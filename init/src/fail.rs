@@ -21,7 +21,7 @@ use crate::step::{StepError, chain};
 
 /// Ends a boot whose required step failed.
 pub fn fail(error: &StepError) -> ! {
-    end(error.step, &chain(error.source.as_ref()))
+    end(error.step, &chain(error.source.as_ref()), error.hint)
 }
 
 /// Makes a panic end as a failed step does.
@@ -40,13 +40,16 @@ fn on_panic(info: &PanicHookInfo<'_>) {
         Some(place) => format!("{message} ({}:{})", place.file(), place.line()),
         None => message.to_owned(),
     };
-    end("panic", &text)
+    end("panic", &text, None)
 }
 
-fn end(step: &str, error: &str) -> ! {
+fn end(step: &str, error: &str, hint: Option<&str>) -> ! {
     kmsg::log(Level::Error, &format!("required step failed: {step}: {error}"));
+    if let Some(hint) = hint {
+        kmsg::log(Level::Error, &format!("hint: {hint}"));
+    }
     let mut consoles = Consoles::default();
-    consoles.write_line(&line(step, error));
+    consoles.write_line(&line(step, error, hint));
     // No network file system can be here yet, so this cannot wait for one.
     rustix::fs::sync();
     // Read again: the step that failed may have been the one that reads it.
@@ -70,8 +73,10 @@ fn end(step: &str, error: &str) -> ! {
 }
 
 /// The line for the consoles.
-fn line(step: &str, error: &str) -> String {
-    format!("lepton: failed {}", Json::Object(vec![("step", step.into()), ("error", error.into())]))
+fn line(step: &str, error: &str, hint: Option<&str>) -> String {
+    let mut fields = vec![("step", step.into()), ("error", error.into())];
+    fields.extend(hint.map(|hint| ("hint", hint.into())));
+    format!("lepton: failed {}", Json::Object(fields))
 }
 
 /// What an operator asks for, or a restart at the deadline.
@@ -99,8 +104,9 @@ mod tests {
     #[test]
     fn the_failure_line() {
         assert_eq!(
-            line("mount root", "cannot mount \"x\""),
+            line("mount root", "cannot mount \"x\"", None),
             r#"lepton: failed {"step":"mount root","error":"cannot mount \"x\""}"#
         );
+        assert_eq!(line("a", "b", Some("c")), r#"lepton: failed {"step":"a","error":"b","hint":"c"}"#);
     }
 }

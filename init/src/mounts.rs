@@ -10,6 +10,7 @@ use std::{fs, io};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 
 use crate::kmsg;
+use crate::step::{Failure, chain};
 
 /// Whether a boot can go on without a thing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +55,8 @@ pub struct MountError {
     fs_type: &'static str,
     source: io::Error,
 }
+
+impl Failure for MountError {}
 
 /// Files of users: programs may be started, devices and set-id bits mean nothing.
 const FILES: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
@@ -110,7 +113,7 @@ pub fn mount_stage(stage: Stage) -> Result<(), MountError> {
             let error = MountError { target: row.target, fs_type: row.fs_type, source };
             match row.need {
                 Required => return Err(error),
-                Optional => kmsg::warn(&crate::step::chain(&error)),
+                Optional => kmsg::warn(&chain(&error)),
             }
         }
     }

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_move};
 use rustix::process::{chdir, chroot};
 
+use crate::step::Failure;
 use crate::{files, kmsg};
 
 /// The root file system inside the initrd.
@@ -25,17 +26,13 @@ const RAMFS: u64 = 0x8584_58f6;
 #[non_exhaustive]
 pub enum RootError {
     /// The initrd is incomplete.
-    #[error(
-        "the initrd holds no {IMAGE}; hint: was the initrd of this image given to the kernel, and only that?"
-    )]
+    #[error("the initrd holds no {IMAGE}")]
     Missing(#[source] io::Error),
     /// The initrd lies in a tmpfs, which cannot back a mounted file.
-    #[error("cannot mount {IMAGE} from a tmpfs; hint: add rootfstype=ramfs to the kernel command line")]
+    #[error("cannot mount {IMAGE} from a tmpfs")]
     NotRamfs(#[source] io::Error),
     /// The kernel refuses the image.
-    #[error(
-        "cannot mount {IMAGE}; hint: the kernel needs EROFS_FS_BACKED_BY_FILE and the compression of the image"
-    )]
+    #[error("cannot mount {IMAGE}")]
     Refused(#[source] io::Error),
     /// Another step of the move failed.
     #[error("cannot {action}")]
@@ -45,6 +42,19 @@ pub enum RootError {
         /// What the kernel answered.
         source: io::Error,
     },
+}
+
+impl Failure for RootError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing(_) => Some("give the kernel the initrd of the image"),
+            Self::NotRamfs(_) => Some("add rootfstype=ramfs to the kernel command line"),
+            Self::Refused(_) => {
+                Some("the kernel needs EROFS_FS_BACKED_BY_FILE and the compression that the image uses")
+            }
+            Self::Move { .. } => None,
+        }
+    }
 }
 
 fn tried<T>(action: impl Into<String>, result: Result<T, impl Into<io::Error>>) -> Result<T, RootError> {

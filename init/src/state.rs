@@ -19,6 +19,7 @@ use rustix::mount::{MountFlags, mount};
 
 use crate::gpt::{self, PartitionId};
 use crate::options::{Options, StateRule};
+use crate::step::Failure;
 use crate::{clock, files, kmsg};
 
 /// GPT name of the state partition.
@@ -47,10 +48,10 @@ pub struct State {
 #[non_exhaustive]
 pub enum StateError {
     /// `lepton.state=required`, and there is no partition.
-    #[error("no partition is labelled {LABEL}; hint: lepton.state-wait=SECONDS waits longer for slow disks")]
+    #[error("no partition is labelled {LABEL}")]
     Missing,
     /// The state partition exists and is unusable.
-    #[error("cannot mount {device} on /var; hint: lepton.state=tmpfs boots without it, for repair")]
+    #[error("cannot mount {device} on /var")]
     Mount {
         /// The device node.
         device: String,
@@ -65,6 +66,20 @@ pub enum StateError {
         /// What the kernel answered.
         source: io::Error,
     },
+}
+
+impl Failure for StateError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing => {
+                Some("lepton.state-wait=SECONDS on the kernel command line waits for slow disks")
+            }
+            Self::Mount { .. } => {
+                Some("lepton.state=tmpfs on the kernel command line boots without the partition, for repair")
+            }
+            Self::Make { .. } => None,
+        }
+    }
 }
 
 /// Mounts `/var` as the options say and gives it its first directories.

@@ -8,6 +8,7 @@ use std::{fs, io};
 use crate::kmsg;
 use crate::mounts::Need::{self, Optional, Required};
 use crate::ready::MemInfo;
+use crate::step::{Failure, chain};
 
 /// Settings in the order they are written: key, value, and what a failure means.
 pub const TABLE: &[(&str, &str, Need)] = &[
@@ -46,6 +47,8 @@ pub struct SysctlError {
     source: io::Error,
 }
 
+impl Failure for SysctlError {}
+
 /// Writes all settings.
 pub fn apply() -> Result<(), SysctlError> {
     for (key, value, need) in TABLE {
@@ -66,7 +69,7 @@ fn write(key: &'static str, value: &str, need: Need) -> Result<(), SysctlError> 
     match need {
         Required => Err(error),
         Optional => {
-            kmsg::warn(&crate::step::chain(&error));
+            kmsg::warn(&chain(&error));
             Ok(())
         }
     }
