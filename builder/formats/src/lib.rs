@@ -11,11 +11,14 @@ pub mod disk;
 pub mod fat;
 pub mod gpt;
 pub mod iso;
+pub mod ova;
+pub mod ovf;
 pub mod qcow2;
 pub mod seed;
 pub mod sparse;
 pub mod uki;
 pub mod vmdk;
+mod xml;
 
 pub use content::Content;
 pub use seed::Seed;

@@ -29,8 +29,9 @@ const DESCRIPTOR_SECTOR: u64 = 1;
 const DESCRIPTOR_SECTORS: u64 = 20;
 /// The first grain starts on a grain boundary.
 const OVERHEAD_SECTORS: u64 = GRAIN_SECTORS;
-/// The name by which the descriptor calls its own extent; readers of a single file ignore it.
-const EXTENT_NAME: &str = "disk.vmdk";
+/// The name by which the descriptor calls its own extent: the file's name inside a package. Readers of a
+/// file on its own ignore it.
+pub const EXTENT_NAME: &str = "disk.vmdk";
 
 /// Why a VMDK image was not written.
 #[derive(Debug, thiserror::Error)]
@@ -150,10 +151,11 @@ impl<W: Write> Writer<'_, W> {
         self.grains += 1;
 
         let size = u32::try_from(deflated.len()).expect("a deflated grain has about 64 KiB");
-        let mut bytes = Vec::with_capacity(12 + deflated.len());
+        let mut bytes = Vec::with_capacity(deflated.len() + 2 * SECTOR);
         bytes.extend((index * GRAIN_SECTORS).to_le_bytes());
         bytes.extend(size.to_le_bytes());
         bytes.extend(deflated);
+        bytes.resize(bytes.len().next_multiple_of(SECTOR), 0);
         Ok(self.put(&bytes)?)
     }
 
