@@ -10,9 +10,9 @@ use crate::uki;
 /// Sections that BIOS machines load, and the names of the ISO 9660 files that point at them.
 const FILES: [(&str, &str); 2] = [(".linux", "vmlinuz"), (".initrd", "initrd")];
 
-/// Free bytes of the volume on a stick, for a file such as a machine config. The second size is for volumes that
-/// the first would make ambiguous between two types of FAT.
-const FREE: [u64; 2] = [128 << 10, 256 << 10];
+/// Free bytes of the volume on a stick, for a file such as a machine config. The larger sizes are for volumes that
+/// the smaller would put between two types of FAT, a range of up to 330 KiB.
+const FREE: [u64; 3] = [128 << 10, 256 << 10, 512 << 10];
 
 /// A FAT volume and, by path, offset and length of the files that ISO 9660 shows of it.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ pub(super) fn build(spec: &IsoSpec) -> Result<Esp, IsoError> {
         fat::write(&fat, &files)
     };
     let smallest = with(VolumeSize::Smallest)?.image.len();
-    let volume = with(VolumeSize::Exact(smallest + FREE[0]))
-        .or_else(|_| with(VolumeSize::Exact(smallest + FREE[1])))?;
+    let [small, middle, large] = FREE.map(|free| VolumeSize::Exact(smallest + free));
+    let volume = with(small).or_else(|_| with(middle)).or_else(|_| with(large))?;
     let uki = volume.offsets[&spec.boot_path];
     let mut shown = BTreeMap::new();
     for (section, path) in FILES {

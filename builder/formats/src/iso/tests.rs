@@ -7,7 +7,13 @@ use expect_test::{Expect, expect};
 use super::{Bios, IsoError, IsoSpec, build, dump, isolinux_cfg};
 use crate::content::Content;
 use crate::seed::Seed;
+use crate::sparse::Sparse;
+use crate::uki::Uki;
 use crate::uki::tests::uki_for_tests;
+
+fn uki() -> Uki {
+    uki_for_tests(vec![b'i'; 5000].into())
+}
 
 fn bios() -> Bios {
     let mut isolinux_bin = vec![0x90; 3001];
@@ -19,7 +25,7 @@ fn bios() -> Bios {
 
 fn spec() -> IsoSpec {
     IsoSpec {
-        uki: uki_for_tests().image.into(),
+        uki: uki().image.into(),
         boot_path: "/EFI/BOOT/BOOTX64.EFI".to_owned(),
         esp_files: BTreeMap::new(),
         root_files: BTreeMap::from([
@@ -122,7 +128,7 @@ fn points_into_the_kernel_image() {
     let spec = spec();
     let image = bytes(&spec);
     let dump = dump(&build(&spec).unwrap()).unwrap();
-    let uki = uki_for_tests();
+    let uki = uki();
     let section = |name: &str| {
         let found = uki.sections.iter().find(|found| found.name == name).unwrap();
         Content::from(uki.image.clone()).slice(found.file_offset, found.size).to_vec().unwrap()
@@ -149,6 +155,17 @@ fn tells_isolinux_where_it_is() {
 #[test]
 fn writes_the_same_bytes_again() {
     assert!(bytes(&spec()) == bytes(&spec()));
+}
+
+#[test]
+fn finds_a_volume_size_near_the_limits_of_fat() {
+    // Limits between types are at 4085 and 65525 clusters of 2048 bytes.
+    for clusters in (3950..4120).chain(65420..65560).step_by(5) {
+        let initrd = Content::from(Sparse::new(clusters * 2048));
+        let spec = IsoSpec { uki: uki_for_tests(initrd).image.into(), ..spec() };
+        let image = build(&spec).unwrap();
+        assert!(image.len() < clusters * 2048 + (1 << 20), "{clusters}");
+    }
 }
 
 #[test]

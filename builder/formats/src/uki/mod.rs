@@ -66,6 +66,9 @@ pub enum UkiError {
     /// The stub is no usable PE file.
     #[error("cannot use the EFI stub")]
     Stub(#[source] PeError),
+    /// A finished image is no PE file.
+    #[error("cannot parse the unified kernel image")]
+    Image(#[source] PeError),
     /// The kernel is no PE file.
     #[error("the kernel is no EFI program; hint: CONFIG_EFI_STUB")]
     Kernel(#[source] PeError),
@@ -152,14 +155,14 @@ pub fn build(spec: &UkiSpec) -> Result<Uki, UkiError> {
     Ok(Uki { image, sections: headers.sections })
 }
 
-/// The sections of any PE file, read from its headers.
+/// The sections of a finished image, read from its headers.
 pub fn sections(file: &Content) -> Result<Vec<Section>, UkiError> {
-    Ok(Headers::parse(&head_of(file)?).map_err(UkiError::Stub)?.sections)
+    Ok(Headers::parse(&head_of(file)?).map_err(UkiError::Image)?.sections)
 }
 
 /// The section table as text, one line a section, for golden tests.
 pub fn dump(file: &Content) -> Result<String, UkiError> {
-    let headers = Headers::parse(&head_of(file)?).map_err(UkiError::Stub)?;
+    let headers = Headers::parse(&head_of(file)?).map_err(UkiError::Image)?;
     let nx = headers.dll_characteristics & IMAGE_DLLCHARACTERISTICS_NX_COMPAT != 0;
     let mut text = format!("machine {:#06x} nx {nx} bytes {:#x}\n", headers.machine, file.len());
     for Section { name, file_offset, size, raw_size, virtual_address, characteristics } in headers.sections {

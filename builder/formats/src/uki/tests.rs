@@ -53,9 +53,9 @@ fn spec() -> UkiSpec {
     }
 }
 
-/// An image for tests of formats that hold one.
-pub(crate) fn uki_for_tests() -> Uki {
-    build(&spec()).unwrap()
+/// An image with this initrd, for tests of formats that hold one.
+pub(crate) fn uki_for_tests(initrd: Content) -> Uki {
+    build(&UkiSpec { initrd, ..spec() }).unwrap()
 }
 
 #[test]
