@@ -26,6 +26,19 @@ fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     days.checked_sub(719_468)
 }
 
+/// The UTC date of `seconds` since 1970, as `2026-11-21`.
+pub fn format_date(seconds: u64) -> String {
+    let days = seconds / 86_400 + 719_468;
+    let era_day = days % 146_097;
+    let era_year = (era_day - era_day / 1_460 + era_day / 36_524 - era_day / 146_096) / 365;
+    let day_of_year = era_day - (365 * era_year + era_year / 4 - era_year / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = era_year + days / 146_097 * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +53,13 @@ mod tests {
             ("yesterday", None),
         ] {
             assert_eq!(parse_rfc2822(text), seconds, "{text}");
+        }
+    }
+
+    #[test]
+    fn writes_dates() {
+        for (seconds, text) in [(0, "1970-01-01"), (951_825_601, "2000-02-29"), (1_795_227_046, "2026-11-21")] {
+            assert_eq!(format_date(seconds), text);
         }
     }
 }

@@ -37,6 +37,8 @@ fn unpack_tar(stream: impl Read, root: &Path) -> io::Result<()> {
     let mut tar = tar::Archive::new(stream);
     tar.set_preserve_permissions(false);
     tar.set_preserve_mtime(true);
+    // Two packages with the same file would make the tree depend on their order.
+    tar.set_overwrite(false);
     for entry in tar.entries()? {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();

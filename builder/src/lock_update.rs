@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -36,6 +36,7 @@ struct Suite {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ToolSet {
+    #[serde(default)]
     packages: Vec<String>,
     #[serde(default)]
     data: Vec<String>,
@@ -105,7 +106,10 @@ pub fn update(
         for (name, set) in &tools.sets {
             line(&format!("resolving {name} for {host}"));
             let mut ids = BTreeSet::new();
-            let mut found = apt.resolve(&set.packages)?;
+            let mut found = Vec::new();
+            if !set.packages.is_empty() {
+                found.extend(apt.resolve(&set.packages)?);
+            }
             if !set.data.is_empty() {
                 found.extend(apt.locate(&set.data)?);
             }
@@ -217,9 +221,4 @@ fn keep_others(lock: &mut Lock, old: &Lock, name: &str) {
 
 fn name_of(id: &str) -> &str {
     id.split_once(':').map_or(id, |(name, _)| name)
-}
-
-/// A private folder for apt below the store.
-pub fn scratch_dir(store: &Path) -> PathBuf {
-    store.join("apt")
 }

@@ -1,0 +1,63 @@
+//! Compilers: sources and tools in, verified outputs of the store out. Nothing else compiles.
+
+pub mod guest;
+pub mod kernel;
+mod rust_std;
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::kernel_config::LostSymbols;
+use crate::lock::LockError;
+use crate::process::ProcessError;
+use crate::spec::SpecError;
+use crate::store::StoreError;
+use crate::tools::ToolsError;
+
+/// Something could not be compiled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// A tool failed.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// A tool tree could not be made.
+    #[error(transparent)]
+    Tools(#[from] ToolsError),
+    /// The lock does not fit.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A description is wrong.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The kernel's configuration is not what was asked for.
+    #[error(transparent)]
+    Config(#[from] LostSymbols),
+    /// A crate's manifest cannot be used.
+    #[error("cannot use {path}: {message}")]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// A file of the build cannot be read or written.
+    #[error("cannot {action} {path}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Makes an error of a file operation.
+fn file_error(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> CompileError {
+    let path = path.into();
+    move |source| CompileError::File { action, path, source }
+}

@@ -1,0 +1,199 @@
+//! The plan: an image resolved for one architecture. It is printed before any work, is a golden
+//! file in the tests, and lies in every artifact.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::arch::Arch;
+use crate::cmdline;
+use crate::digest::{Digest, KeyBuilder};
+use crate::kernel_config::KernelSpec;
+use crate::lock::{Lock, LockError};
+use crate::name::{ImageName, PackageName};
+use crate::spec::{Budgets, Catalog, Disk, ImageSpec, Install, Machine, Parsed, Recipe, SpecError};
+use crate::suggest;
+
+/// The product's version; every artifact carries it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// An image resolved for one architecture: defaults filled in, packages in order.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Plan {
+    /// The image.
+    pub image: ImageName,
+    /// The product's version.
+    pub version: &'static str,
+    /// The architecture.
+    pub arch: Arch,
+    /// One sentence for people.
+    pub summary: String,
+    /// The kernel's command line.
+    pub cmdline: String,
+    /// Partition sizes.
+    pub disk: Disk,
+    /// The virtual machine that the OVA describes.
+    pub machine: Machine,
+    /// Limits.
+    pub budgets: Budgets,
+    /// The kernel's source and configuration fragments, in order.
+    pub kernel: KernelSpec,
+    /// Packages, each after all it needs.
+    pub packages: Vec<PlannedPackage>,
+}
+
+/// A package of a plan.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedPackage {
+    /// Its name.
+    pub name: PackageName,
+    /// Its recipe's files.
+    pub install: Vec<Install>,
+    /// Its recipe's links.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub links: BTreeMap<String, String>,
+    /// Its recipe's folders.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub folders: Vec<String>,
+}
+
+/// A plan whose every outside input is pinned.
+#[derive(Clone, Debug)]
+pub struct LockedPlan {
+    plan: Plan,
+    text: String,
+    date: u64,
+    kernel_version: String,
+    digest: Digest,
+}
+
+impl Plan {
+    /// Resolves an image; all mistakes are reported together.
+    pub fn resolve(
+        name: &ImageName,
+        spec: &Parsed<ImageSpec>,
+        catalog: &Catalog,
+        arch: Arch,
+    ) -> Result<Self, Vec<SpecError>> {
+        let kernel = KernelSpec::load(catalog.root()).map_err(|error| vec![error])?;
+        let mut order = Order { catalog, known: catalog.packages(), done: Vec::new(), errors: Vec::new() };
+        for package in &spec.value.packages {
+            order.visit(spec, package, &mut Vec::new());
+        }
+        if !order.errors.is_empty() {
+            return Err(order.errors);
+        }
+        let value = &spec.value;
+        Ok(Self {
+            image: name.clone(),
+            version: VERSION,
+            arch,
+            summary: value.summary.clone(),
+            cmdline: cmdline::kernel_arguments(arch, &value.kernel_arguments),
+            disk: value.disk,
+            machine: value.machine,
+            budgets: value.budgets,
+            kernel,
+            packages: order.done,
+        })
+    }
+
+    /// The plan as people read it.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(self).expect("a plan is made of tables, text and numbers")
+    }
+
+    /// Pins what the plan takes from outside.
+    pub fn lock(self, lock: &Lock) -> Result<LockedPlan, LockError> {
+        let source = lock.package(&format!("{}:all", self.kernel.source))?;
+        let kernel_version = source.version.clone();
+        let text = self.to_toml();
+        let digest = KeyBuilder::new("plan")
+            .with("plan", &text)
+            .with("date", lock.date.to_string())
+            .with_digest("kernel", source.sha256)
+            .finish();
+        Ok(LockedPlan { plan: self, text, date: lock.date, kernel_version, digest })
+    }
+}
+
+impl LockedPlan {
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The plan's text, as stored in artifacts.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Seconds since 1970 that every file and volume of the artifacts carries.
+    pub fn date(&self) -> u64 {
+        self.date
+    }
+
+    /// Debian version of the kernel source.
+    pub fn kernel_version(&self) -> &str {
+        &self.kernel_version
+    }
+
+    /// What identifiers in artifacts derive from.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// File name of every artifact, without its extension.
+    pub fn stem(&self) -> String {
+        format!("lepton-{}-{}-{}", self.plan.image, self.plan.version, self.plan.arch)
+    }
+}
+
+/// Orders packages after what they need.
+struct Order<'a> {
+    catalog: &'a Catalog,
+    known: Vec<PackageName>,
+    done: Vec<PlannedPackage>,
+    errors: Vec<SpecError>,
+}
+
+impl Order<'_> {
+    fn visit<T>(&mut self, file: &Parsed<T>, wanted: &toml::Spanned<String>, path: &mut Vec<PackageName>) {
+        let Some(name) = self.known.iter().find(|name| name.as_str() == wanted.get_ref()).cloned() else {
+            let hint = suggest::hint(wanted.get_ref(), self.known.iter().map(PackageName::as_str));
+            let message = format!("no package {:?} in packages/{hint}", wanted.get_ref());
+            self.errors.push(file.error_at(wanted, message));
+            return;
+        };
+        if self.done.iter().any(|package| package.name == name) {
+            return;
+        }
+        if path.contains(&name) {
+            let names: Vec<&str> = path.iter().chain([&name]).map(PackageName::as_str).collect();
+            self.errors.push(file.error_at(wanted, format!("packages need each other: {}", names.join(" -> "))));
+            return;
+        }
+        match self.catalog.recipe(&name) {
+            Err(error) => self.errors.push(error),
+            Ok(recipe) => {
+                path.push(name.clone());
+                for needed in &recipe.value.needs {
+                    self.visit(&recipe, needed, path);
+                }
+                path.pop();
+                self.done.push(planned(name, recipe.value));
+            }
+        }
+    }
+}
+
+fn planned(name: PackageName, recipe: Recipe) -> PlannedPackage {
+    PlannedPackage {
+        name,
+        install: recipe.install,
+        links: recipe.links.into_iter().map(|(path, target)| (path.to_string(), target)).collect(),
+        folders: recipe.folders.into_iter().map(|path| path.to_string()).collect(),
+    }
+}
