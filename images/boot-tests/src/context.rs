@@ -48,6 +48,16 @@ pub enum TestError {
     /// An artifact was not built.
     #[error("cannot find the artifact {0}\nhint: build the image with all its formats first")]
     NoArtifact(PathBuf),
+    /// The image is slower or larger than it may be.
+    #[error("{what} is over its budget of {budget}: {}", value.map_or("not reported".to_owned(), |value| value.to_string()))]
+    OverBudget {
+        /// Field of the `lepton: ready` line.
+        what: &'static str,
+        /// What was measured, if the guest said it.
+        value: Option<u64>,
+        /// Upper limit.
+        budget: u64,
+    },
     /// The appliance archive is not as it should be.
     #[error("cannot take the disk out of {path}")]
     Appliance {
@@ -99,11 +109,17 @@ impl Context {
         Ok(Guest::start(machine, &self.tools, self.limit)?)
     }
 
+    /// Whether the guest is the image and version that the artifacts are named after: an old file would boot, too.
+    fn is_of(&self, ready: &Ready) -> bool {
+        let name = ready.image.as_deref().zip(ready.version.as_deref());
+        name.is_some_and(|(image, version)| self.stem.starts_with(&format!("lepton-{image}-{version}-")))
+    }
+
     /// Boots `machine` until it is ready as every image must be, asks `check`, and powers it off.
     pub(crate) fn boot(&self, machine: &Machine, check: Check<'_>) -> Result<(), TestError> {
         let mut guest = self.start(machine)?;
         let ready = guest.wait_ready()?;
-        guest.require(ready.arch == self.arch.name(), || format!("arch is {}", self.arch))?;
+        guest.require(self.is_of(&ready), || format!("it is the image that {} is named after", self.stem))?;
         guest.require(ready.config.errors.is_empty(), || "the machine config has no errors".to_owned())?;
         for (fact, holds) in check(&ready) {
             guest.require(holds, || fact)?;

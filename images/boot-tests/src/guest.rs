@@ -15,7 +15,7 @@ use crate::console::{Console, ConsoleError};
 use crate::machine::Machine;
 use crate::qemu::{self, QMP_SOCKET, Serial};
 use crate::qmp::{Qmp, QmpError};
-use crate::ready::{FAILED, POWER_OFF, Ready};
+use crate::ready::{FAILED, POWER_OFF, REBOOT, Ready};
 
 /// A kernel that stops says so in these words on every architecture.
 const PANIC: &str = "Kernel panic - not syncing";
@@ -139,10 +139,16 @@ impl Guest {
         self.wait_end("the end after power-off")
     }
 
-    /// Presses Ctrl-Alt-Del and waits until QEMU has ended, which it does instead of restarting.
+    /// Presses Ctrl-Alt-Del and waits until PID 1 has said that it restarts and QEMU has ended, which it does instead.
     pub fn restart(mut self) -> Result<(), GuestError> {
         self.control(|qmp| qmp.press_keys(&["ctrl", "alt", "delete"]))?;
+        self.wait_for("the restart line", |line| line.contains(REBOOT).then_some(()))?;
         self.wait_end("the end after Ctrl-Alt-Del")
+    }
+
+    /// Everything the guest has printed so far.
+    pub fn console(&self) -> String {
+        self.console.text()
     }
 
     /// Fails with the console when a fact does not hold; `fact` says what should be.

@@ -1,4 +1,4 @@
-//! Starts built images in QEMU: [`interactive`] for people, [`run`] for `cargo xtask test`.
+//! Starts built images in QEMU: [`interactive`] for people, [`run`] for `cargo xtask test`, [`measure`] for figures.
 //!
 //! QEMU, its firmware and the servers of network boots come from a tool tree and run in its sandbox; TCG only, so
 //! results do not depend on the machine. The program that uses this crate must begin with the
@@ -14,6 +14,7 @@ pub mod qmp;
 pub mod ready;
 pub mod runner;
 
+pub use boots::measure;
 pub use context::{Budgets, Context};
 pub use guest::{Guest, interactive};
 pub use machine::Machine;

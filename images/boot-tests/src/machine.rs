@@ -99,6 +99,12 @@ impl Kernel {
     pub fn unified(image: &Path) -> Self {
         Self { image: image.to_owned(), initrd: None, cmdline: None }
     }
+
+    /// Gives the kernel this command line, also in place of the one that a unified kernel image brings.
+    pub fn cmdline(mut self, text: &str) -> Self {
+        self.cmdline = Some(text.to_owned());
+        self
+    }
 }
 
 /// Model of the network card.

@@ -101,7 +101,7 @@ ip link set lo up
 ip tuntap add dev boot0 mode tap
 ip address add $address/24 dev boot0
 ip link set boot0 up
-dnsmasq --conf-file=/dev/null --user=root --pid-file= --leasefile-ro --port=0 --interface=boot0 \
+dnsmasq --conf-file=/dev/null --user= --group= --pid-file= --leasefile-ro --port=0 --interface=boot0 \
   --dhcp-range=192.0.2.100,192.0.2.199 --dhcp-vendorclass=set:http,HTTPClient \
   --dhcp-option-force=tag:http,60,HTTPClient --dhcp-boot=tag:http,http://$address/$file
 busybox httpd -p $address:80 -h $dir
@@ -138,7 +138,8 @@ pub(crate) fn arguments(machine: &Machine, serial: Serial) -> Vec<String> {
         }
     }
     network(machine, &mut args);
-    let first = usize::from(machine.network.is_boot_source());
+    // The first place belongs to the network's card, or to the kernel, which QEMU offers to firmware as a boot ROM.
+    let first = usize::from(machine.network.is_boot_source() || machine.kernel.is_some());
     for (index, disk) in machine.disks.iter().enumerate() {
         disk_arguments(machine.arch, index, disk, first + index, &mut args);
     }

@@ -11,36 +11,36 @@ use serde::Deserialize;
 pub(crate) const READY: &str = "lepton: ready ";
 /// How the line starts when a required service gave up.
 pub(crate) const FAILED: &str = "lepton: failed";
+/// PID 1's last line before it restarts the machine.
+pub(crate) const REBOOT: &str = "lepton: reboot";
 /// PID 1's last line before it powers the machine off.
 pub(crate) const POWER_OFF: &str = "lepton: power off";
 
 /// The values of the `lepton: ready` line.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Ready {
-    /// Name of the image.
-    pub image: String,
+    /// Name of the image; `None` when the image does not say.
+    pub image: Option<String>,
     /// Version of the image.
-    pub version: String,
-    /// Architecture, as `uname -m` says it.
-    pub arch: String,
+    pub version: Option<String>,
+    /// Architecture, as the image's os-release file says it.
+    pub arch: Option<String>,
     /// Milliseconds from the kernel's start to PID 1's.
     pub kernel_ms: u64,
     /// Milliseconds from the kernel's start to this line.
     pub ready_ms: u64,
     /// MemTotal - MemAvailable, in KiB.
-    pub mem_used_kb: u64,
+    pub mem_used_kb: Option<u64>,
     /// Host name.
     pub hostname: String,
-    /// Addresses of all links, loopback excepted.
+    /// Addresses that other hosts can reach.
     pub addresses: Vec<String>,
+    /// What `/var` is.
+    pub state: State,
     /// Where the machine config came from.
     pub config: Config,
     /// State of each service by name.
-    #[serde(default)]
     pub services: BTreeMap<String, serde_json::Value>,
-    /// The state partition; absent when `/var` is in memory.
-    #[serde(default)]
-    pub state: Option<State>,
 }
 
 /// The machine config as it was read.
@@ -52,12 +52,12 @@ pub struct Config {
     pub errors: Vec<String>,
 }
 
-/// The state partition.
+/// What is mounted on `/var`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct State {
-    /// Its device node, for example `/dev/vda2`.
-    pub device: String,
-    /// Its file system type.
+    /// Device node of the state partition, for example `/dev/vda2`; `None` when `/var` is in memory.
+    pub device: Option<String>,
+    /// File system type.
     pub filesystem: String,
 }
 
@@ -79,7 +79,7 @@ mod tests {
     fn reads_the_line_behind_a_time_stamp() {
         let ready = Ready::parse(&format!("[    1.1] {LINE}")).unwrap().unwrap();
         assert_eq!(ready.ready_ms, 1100);
-        assert_eq!(ready.state.unwrap().device, "/dev/vda2");
+        assert_eq!(ready.state.device.as_deref(), Some("/dev/vda2"));
         assert_eq!(ready.config.sources, ["image"]);
     }
 

@@ -8,6 +8,7 @@ mod kernel;
 mod network;
 mod ova;
 
+pub use kernel::measure;
 use lepton_builder::arch::Arch;
 
 use crate::Context;
@@ -55,12 +56,12 @@ const fn with_all(name: &'static str, arches: &'static [Arch], run: Body) -> Tes
 
 /// The state partition lies on a device whose node starts so.
 fn state_on(ready: &Ready, prefix: &str) -> Vec<(String, bool)> {
-    let device = ready.state.as_ref().map(|state| state.device.as_str());
+    let device = ready.state.device.as_deref();
     let holds = device.is_some_and(|device| device.starts_with(prefix));
     vec![(format!("the state partition is on {prefix}*, not {}", device.unwrap_or("in memory")), holds)]
 }
 
 /// There is no state partition: the image runs in memory.
 fn no_state(ready: &Ready) -> Vec<(String, bool)> {
-    vec![("nothing but memory keeps state".to_owned(), ready.state.is_none())]
+    vec![("nothing but memory keeps state".to_owned(), ready.state.device.is_none())]
 }

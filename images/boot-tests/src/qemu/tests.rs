@@ -28,7 +28,10 @@ fn kernel_with_counted_clock() {
         .kernel(kernel)
         .network(Network::None)
         .clock(Clock::Counted);
-    check(&machine, Serial::Output, &expect![[r#"
+    check(
+        &machine,
+        Serial::Output,
+        &expect![[r#"
         -machine q35
         -accel tcg
         -cpu max
@@ -48,7 +51,8 @@ fn kernel_with_counted_clock() {
         -kernel /boot/kernel
         -initrd /boot/initrd
         -append console=ttyS0 quiet
-        -nic none"#]]);
+        -nic none"#]],
+    );
 }
 
 #[test]
@@ -57,7 +61,10 @@ fn every_bus_on_x86_64() {
     for bus in [Bus::VirtioBlk, Bus::Nvme, Bus::Ahci, Bus::Pvscsi, Bus::Usb, Bus::Cdrom] {
         machine = machine.disk(Disk::new(Path::new("/a/disk"), DiskFormat::Raw, bus));
     }
-    check(&machine, Serial::Output, &expect![[r#"
+    check(
+        &machine,
+        Serial::Output,
+        &expect![[r#"
         -machine q35
         -accel tcg
         -cpu max
@@ -88,7 +95,8 @@ fn every_bus_on_x86_64() {
         -device qemu-xhci,id=bus4
         -device usb-storage,bus=bus4.0,drive=disk4,serial=disk4,bootindex=4
         -drive if=none,id=disk5,file=/disks/5,format=raw,media=cdrom,readonly=on
-        -device ide-cd,bus=ide.5,drive=disk5,serial=disk5,bootindex=5"#]]);
+        -device ide-cd,bus=ide.5,drive=disk5,serial=disk5,bootindex=5"#]],
+    );
 }
 
 #[test]
@@ -99,7 +107,10 @@ fn aarch64_for_a_person() {
         .disk(Disk::new(Path::new("/a/iso"), DiskFormat::Raw, Bus::Cdrom))
         .network(Network::Host(vec![Forward { host: 8080, guest: 80 }]))
         .fw_cfg("opt/lepton/config", "dns = [\"a\", \"b\"]");
-    check(&machine, Serial::Terminal, &expect![[r#"
+    check(
+        &machine,
+        Serial::Terminal,
+        &expect![[r#"
         -machine virt,gic-version=3
         -accel tcg
         -cpu max,pauth-impdef=on
@@ -121,7 +132,8 @@ fn aarch64_for_a_person() {
         -drive if=none,id=disk1,file=/disks/1,format=raw,media=cdrom,readonly=on
         -device virtio-scsi-pci,id=bus1
         -device scsi-cd,bus=bus1.0,drive=disk1,serial=disk1,bootindex=1
-        -fw_cfg name=opt/lepton/config,string=dns = ["a",, "b"]"#]]);
+        -fw_cfg name=opt/lepton/config,string=dns = ["a",, "b"]"#]],
+    );
 }
 
 #[test]
@@ -131,7 +143,10 @@ fn network_boots_come_before_disks() {
         .nic(Nic::E1000e);
     let (dir, file) = (Path::new("/a/pxe").to_owned(), "boot.ipxe".to_owned());
     let tftp = Network::Tftp { dir: dir.clone(), file: file.clone() };
-    check(&machine.clone().firmware(Firmware::Bios).network(tftp), Serial::Output, &expect![[r#"
+    check(
+        &machine.clone().firmware(Firmware::Bios).network(tftp),
+        Serial::Output,
+        &expect![[r#"
         -machine q35
         -accel tcg
         -cpu max
@@ -148,8 +163,12 @@ fn network_boots_come_before_disks() {
         -netdev user,id=net,tftp=/srv/boot,bootfile=boot.ipxe
         -device e1000e,netdev=net,mac=52:54:00:12:34:56,bootindex=0
         -drive if=none,id=disk0,file=/disks/0,format=vmdk,snapshot=on,discard=unmap
-        -device virtio-blk-pci,drive=disk0,serial=disk0,bootindex=1"#]]);
-    check(&machine.network(Network::Http { dir, file }), Serial::Output, &expect![[r#"
+        -device virtio-blk-pci,drive=disk0,serial=disk0,bootindex=1"#]],
+    );
+    check(
+        &machine.network(Network::Http { dir, file }),
+        Serial::Output,
+        &expect![[r#"
         -machine q35
         -accel tcg
         -cpu max
@@ -171,5 +190,6 @@ fn network_boots_come_before_disks() {
         -netdev tap,id=net,ifname=boot0,script=no,downscript=no
         -device e1000e,netdev=net,mac=52:54:00:12:34:56,romfile=,bootindex=0
         -drive if=none,id=disk0,file=/disks/0,format=vmdk,snapshot=on,discard=unmap
-        -device virtio-blk-pci,drive=disk0,serial=disk0,bootindex=1"#]]);
+        -device virtio-blk-pci,drive=disk0,serial=disk0,bootindex=1"#]],
+    );
 }
