@@ -109,6 +109,38 @@ impl Arch {
         }
     }
 
+    /// The removable-media path of UEFI, section 3.5.1.1.
+    pub fn efi_boot_path(self) -> &'static str {
+        match self {
+            Self::X86_64 => "/EFI/BOOT/BOOTX64.EFI",
+            Self::Aarch64 => "/EFI/BOOT/BOOTAA64.EFI",
+        }
+    }
+
+    /// `ARCHITECTURE=` of os-release(5).
+    pub fn os_release(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86-64",
+            Self::Aarch64 => "arm64",
+        }
+    }
+
+    /// Hardware families of the OVF: the oldest that has what the image needs.
+    pub fn vmware_hardware(self) -> &'static str {
+        match self {
+            Self::X86_64 => "vmx-15",
+            Self::Aarch64 => "vmx-20",
+        }
+    }
+
+    /// `vmw:osType` of the OVF: known to the oldest host of that hardware family.
+    pub fn vmware_guest(self) -> &'static str {
+        match self {
+            Self::X86_64 => "other4xLinux64Guest",
+            Self::Aarch64 => "arm-other6xlinux-64",
+        }
+    }
+
     /// Serial console of virtual machines and most servers.
     pub fn serial_console(self) -> &'static str {
         match self {

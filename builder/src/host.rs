@@ -18,6 +18,8 @@ pub struct Host {
     pub store: PathBuf,
     /// The Debian mirror, if one is known.
     pub mirror: Result<Mirror, NoMirror>,
+    /// cargo, which fetches crates as this machine configures it.
+    pub cargo: PathBuf,
     /// How many processes a build may run at once.
     pub jobs: usize,
 }
@@ -29,6 +31,9 @@ pub enum HostError {
     /// Neither a store nor a home folder is set.
     #[error("no place for the store: neither {STORE_VARIABLE}, XDG_CACHE_HOME nor HOME is set")]
     NoStore,
+    /// cargo is nowhere to be found.
+    #[error("cannot find cargo\nhint: run this program as `cargo xtask`")]
+    NoCargo,
     /// The machine is of another architecture.
     #[error(transparent)]
     Arch(#[from] UnknownArch),
@@ -45,8 +50,15 @@ impl Host {
         let os_release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         let mirror = Mirror::find(variable(mirror::VARIABLE).as_deref(), &os_release, Path::new("/etc/apt"));
         let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Ok(Self { arch: Arch::host()?, store, mirror, jobs })
+        // cargo names itself to the programs it runs.
+        let cargo = variable("CARGO").map(PathBuf::from).or_else(|| on_path("cargo")).ok_or(HostError::NoCargo)?;
+        Ok(Self { arch: Arch::host()?, store, mirror, cargo, jobs })
     }
+}
+
+fn on_path(program: &str) -> Option<PathBuf> {
+    let path = variable("PATH")?;
+    path.split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -1,7 +1,12 @@
-//! From an image description to artifacts.
+//! From an image description to artifacts: `images/*.toml -> ImageSpec -> Plan -> LockedPlan -> Outputs ->
+//! RootTree -> artifacts`. [`build::build`] calls each stage once, from top to bottom.
+#![forbid(unsafe_code)]
 
 pub mod apt;
 pub mod arch;
+pub mod artifact;
+pub mod assemble;
+pub mod build;
 pub mod cmdline;
 pub mod compile;
 pub mod date;
@@ -12,13 +17,18 @@ pub mod host;
 pub mod kernel_config;
 pub mod lock;
 pub mod lock_update;
+pub mod manifest;
 pub mod mirror;
 pub mod name;
+pub mod pack;
 pub mod plan;
 pub mod process;
 pub mod progress;
 pub mod sandbox;
+pub mod scratch;
 pub mod spec;
+mod stamp;
 pub mod store;
 pub mod suggest;
 pub mod tools;
+pub mod tree;

@@ -3,12 +3,18 @@
 //! A process starts with an empty environment plus what is given, and an error carries the whole
 //! command and the end of what it printed, so that a person can run it again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Children that `run` and `output` wait for: killed when the program is interrupted.
+static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
 /// Lines of output that an error shows.
 const TAIL_LINES: usize = 25;
@@ -125,6 +131,7 @@ impl Process {
     /// Runs it, hands every line it prints to `line`, and fails when it fails.
     pub fn run(&self, mut line: impl FnMut(&str)) -> Result<(), ProcessError> {
         let mut child = self.spawn(Stdio::null(), Stdio::piped(), Stdio::piped())?;
+        let _running = Running::new(&child);
         let (sender, lines) = mpsc::channel::<String>();
         let streams: [Option<Box<dyn io::Read + Send>>; 2] = [
             child.stdout.take().map(|stream| Box::new(stream) as Box<dyn io::Read + Send>),
@@ -156,6 +163,7 @@ impl Process {
     /// Runs it and gives what it printed on standard output.
     pub fn output(&self) -> Result<Output, ProcessError> {
         let child = self.spawn(Stdio::null(), Stdio::piped(), Stdio::piped())?;
+        let _running = Running::new(&child);
         let output = child
             .wait_with_output()
             .map_err(|source| ProcessError::Start { command: self.shown(), source })?;
@@ -191,6 +199,34 @@ impl Process {
             text.push_str(&quote(&arg.to_string_lossy()));
         }
         text
+    }
+}
+
+/// A child that is in [`RUNNING`] while this lives.
+struct Running(u32);
+
+impl Running {
+    fn new(child: &Child) -> Self {
+        running(|pids| pids.insert(child.id()));
+        Self(child.id())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        running(|pids| pids.remove(&self.0));
+    }
+}
+
+fn running<T>(change: impl FnOnce(&mut BTreeSet<u32>) -> T) -> T {
+    change(&mut RUNNING.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Kills every tool that is being waited for; what a sandbox holds dies with it.
+pub fn kill_all() {
+    for pid in running(std::mem::take).into_iter().filter_map(|pid| i32::try_from(pid).ok()) {
+        // One that has just ended by itself is no error.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
 }
 

@@ -19,6 +19,19 @@ use crate::process::{Process, ProcessError};
 /// First argument with which this program starts itself inside the sandbox.
 pub const ENTER: &str = "sandbox-enter";
 
+/// This machine or user may not make a sandbox.
+#[derive(Debug, thiserror::Error)]
+#[error("builds run in a sandbox, which cannot be made here")]
+pub struct NoSandbox {
+    source: ProcessError,
+}
+
+/// Fails at once, before any work, where a sandbox cannot be made.
+pub fn check() -> Result<(), NoSandbox> {
+    let probe = Process::new("/proc/self/exe").arg(ENTER).arg(enter::PROBE).shown_as("the sandbox".to_owned());
+    probe.run(|_| {}).map_err(|source| NoSandbox { source })
+}
+
 /// What a sandboxed tool can reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Network {

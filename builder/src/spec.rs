@@ -37,7 +37,7 @@ pub struct ImageSpec {
     /// Extra words of the kernel command line.
     #[serde(default)]
     pub kernel_arguments: Vec<String>,
-    /// Sizes of the disk's partitions.
+    /// What a person may choose about the disk; the EFI system partition always has 1 GiB.
     #[serde(default)]
     pub disk: Disk,
     /// The virtual machine that the OVA describes and `run` starts.
@@ -47,23 +47,16 @@ pub struct ImageSpec {
     pub budgets: Budgets,
 }
 
-/// Sizes of the disk's partitions.
+/// What a person may choose about the disk; the EFI system partition always has 1 GiB.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Disk {
-    /// EFI system partition. Two unified kernel images must fit in half of it.
-    #[serde(default = "Disk::esp_mib")]
-    pub esp_mib: u32,
     /// State partition as written; it grows to the disk at first boot.
     #[serde(default = "Disk::state_mib")]
     pub state_mib: u32,
 }
 
 impl Disk {
-    fn esp_mib() -> u32 {
-        1024
-    }
-
     fn state_mib() -> u32 {
         64
     }
@@ -71,7 +64,7 @@ impl Disk {
 
 impl Default for Disk {
     fn default() -> Self {
-        Self { esp_mib: Self::esp_mib(), state_mib: Self::state_mib() }
+        Self { state_mib: Self::state_mib() }
     }
 }
 

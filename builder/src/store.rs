@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
-
 use crate::digest::Digest;
+use crate::scratch::Scratch;
 
 /// Name of the digest list inside an output.
 const OUTPUT_LIST: &str = "output.json";
@@ -103,11 +102,9 @@ impl Store {
     }
 
     /// A scratch folder in the store's file system, removed when dropped.
-    pub fn scratch(&self, label: &str) -> Result<TempDir, StoreError> {
+    pub fn scratch(&self, label: &str) -> Result<Scratch, StoreError> {
         let dir = self.root.join("work");
-        tempfile::Builder::new()
-            .prefix(&format!("{label}-"))
-            .tempdir_in(&dir)
+        Scratch::new_in(&dir, &format!("{label}-"))
             .map_err(|source| StoreError { action: "make a folder in", path: dir, source })
     }
 
@@ -126,12 +123,10 @@ impl Store {
     }
 
     /// Takes over a finished tree.
-    pub fn add_tree(&self, dir: TempDir, key: Digest) -> Result<PathBuf, StoreError> {
+    pub fn add_tree(&self, dir: Scratch, key: Digest) -> Result<PathBuf, StoreError> {
         let path = self.root.join("trees").join(key.to_string());
         make_readable(dir.path())?;
-        rename(dir.path(), &path)?;
-        // The folder is no longer under its temporary name, so there is nothing to remove.
-        let _ = dir.keep();
+        dir.rename_to(&path).map_err(|source| StoreError { action: "make", path: path.clone(), source })?;
         Ok(path)
     }
 
@@ -154,7 +149,7 @@ impl Store {
     }
 
     /// Takes over the files of a finished output.
-    pub fn add_output(&self, dir: TempDir, key: Digest) -> Result<Output, StoreError> {
+    pub fn add_output(&self, dir: Scratch, key: Digest) -> Result<Output, StoreError> {
         let mut files = BTreeMap::new();
         for entry in walkdir::WalkDir::new(dir.path()).sort_by_file_name() {
             let fail = |source| StoreError { action: "list", path: dir.path().into(), source };
@@ -173,8 +168,7 @@ impl Store {
         if path.exists() {
             remove_dir(&path)?;
         }
-        rename(dir.path(), &path)?;
-        let _ = dir.keep();
+        dir.rename_to(&path).map_err(|source| StoreError { action: "make", path: path.clone(), source })?;
         Ok(Output { dir: path, files })
     }
 }

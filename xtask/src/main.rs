@@ -1,2 +1,37 @@
-//! Entry.
-fn main() {}
+//! `cargo xtask`: the command line of Lepton. Commands and exit codes only; the work is in the builder.
+
+mod cli;
+mod context;
+mod exit;
+mod image;
+mod interrupt;
+mod lock;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+use lepton_builder::sandbox;
+
+use cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    // The sandbox starts this program again; nothing may happen before it.
+    let args: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    if args.get(1).is_some_and(|first| first == sandbox::ENTER) {
+        return sandbox::enter(&args[2..]);
+    }
+    let cli = Cli::parse();
+    interrupt::install();
+    let result = match &cli.command {
+        Command::Image(options) => image::image(options, &cli),
+        Command::Plan(options) => image::plan(options, &cli),
+        Command::Run(options) => run::run(options, &cli),
+        Command::Lock(options) => lock::lock(options, &cli),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "cargo-xtask", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    result.unwrap_or_else(|error| exit::report(&error))
+}

@@ -43,7 +43,7 @@ impl GuestBuild<'_> {
     /// The compiled program, from the store when it is there.
     pub fn output(&self, toolbox: &Toolbox<'_>) -> Result<Output, CompileError> {
         let sources = self.sources()?;
-        let key = self.key(&sources, toolbox)?;
+        let key = self.key_of(&sources, toolbox)?;
         if let Some(output) = toolbox.store.output(key)? {
             return Ok(output);
         }
@@ -87,7 +87,12 @@ impl GuestBuild<'_> {
          -Ctarget-feature=+crt-static"
     }
 
-    fn key(&self, sources: &Sources, toolbox: &Toolbox<'_>) -> Result<Digest, CompileError> {
+    /// What the result depends on.
+    pub fn key(&self, toolbox: &Toolbox<'_>) -> Result<Digest, CompileError> {
+        self.key_of(&self.sources()?, toolbox)
+    }
+
+    fn key_of(&self, sources: &Sources, toolbox: &Toolbox<'_>) -> Result<Digest, CompileError> {
         let sysroot = rust_std::key(self.arch, toolbox)?;
         let mut key = KeyBuilder::new(RECIPE)
             .with("binary", self.binary)

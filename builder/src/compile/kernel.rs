@@ -20,6 +20,8 @@ use crate::tools::{ToolTree, Toolbox};
 const RECIPE: &str = "kernel-1";
 /// The resolved configuration in the output.
 pub const CONFIG: &str = "config";
+/// The kernel's release (`uname -r`) in the output.
+pub const RELEASE: &str = "release";
 /// Lines that `make` prints for a whole build, to draw the bar.
 const MAKE_LINES: u64 = 2_900;
 
@@ -138,7 +140,7 @@ impl Build<'_> {
     fn collect(&self, result: &Path) -> Result<(), CompileError> {
         let out = self.work.join("out");
         let images = self.kernel.arch.kernel_images().iter().map(|image| (image.path, image.name));
-        for (from, name) in images.chain([(".config", CONFIG)]) {
+        for (from, name) in images.chain([(".config", CONFIG), ("include/config/kernel.release", RELEASE)]) {
             fs::copy(out.join(from), result.join(name)).map_err(file_error("copy", out.join(from)))?;
         }
         Ok(())

@@ -23,6 +23,8 @@ use crate::process::Process;
 const CANNOT_ENTER: u8 = 125;
 /// First argument of the second step.
 const INNER: &str = "inner";
+/// Only argument of an attempt that runs nothing.
+pub(super) const PROBE: &str = "probe";
 /// Device nodes that every tool may use.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
@@ -38,6 +40,7 @@ struct EnterError {
 /// Runs the sandbox described by the arguments after [`super::ENTER`].
 pub fn enter(args: &[String]) -> ExitCode {
     let result = match args {
+        [probe] if probe == PROBE => namespaces(Network::None).map(|()| ExitCode::SUCCESS),
         [text] => outer(text),
         [inner, text] if inner == INNER => inner_step(text),
         _ => return ExitCode::from(2),
@@ -51,31 +54,27 @@ pub fn enter(args: &[String]) -> ExitCode {
     }
 }
 
-/// Says whether this user may make a sandbox here, without running anything.
-pub(crate) fn probe() -> Result<(), String> {
-    if geteuid().is_root() {
-        return Ok(());
-    }
-    let limit = fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
-    if limit.trim() == "0" {
-        return Err("user.max_user_namespaces is 0".to_owned());
-    }
-    let clone = fs::read_to_string("/proc/sys/kernel/unprivileged_userns_clone").unwrap_or_default();
-    if clone.trim() == "0" {
-        return Err("kernel.unprivileged_userns_clone is 0".to_owned());
-    }
-    Ok(())
-}
-
 fn outer(text: &str) -> Result<ExitCode, EnterError> {
     let sandbox = parse(text)?;
     die_with_parent()?;
+    namespaces(sandbox.network)?;
+    let inner = Process::new("/proc/self/exe").arg(super::ENTER).arg(INNER).arg(text);
+    let mut child = inner
+        .spawn(Stdio::inherit(), Stdio::inherit(), Stdio::inherit())
+        .map_err(|error| failed("start the inner step", io::Error::other(error)))?;
+    let status = child.wait().map_err(|error| failed("wait for the tool", error))?;
+    let code = status.code().unwrap_or(CANNOT_ENTER.into());
+    Ok(ExitCode::from(u8::try_from(code).unwrap_or(CANNOT_ENTER)))
+}
+
+/// Enters new namespaces; as an ordinary user, a user namespace in which that user is root.
+fn namespaces(network: Network) -> Result<(), EnterError> {
     let (uid, gid) = (geteuid(), getegid());
     let mut flags = CloneFlags::CLONE_NEWNS
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
-    if sandbox.network == Network::None {
+    if network == Network::None {
         flags |= CloneFlags::CLONE_NEWNET;
     }
     if !uid.is_root() {
@@ -90,13 +89,7 @@ fn outer(text: &str) -> Result<ExitCode, EnterError> {
     if !uid.is_root() {
         map_user(uid, gid.as_raw())?;
     }
-    let inner = Process::new("/proc/self/exe").arg(super::ENTER).arg(INNER).arg(text);
-    let mut child = inner
-        .spawn(Stdio::inherit(), Stdio::inherit(), Stdio::inherit())
-        .map_err(|error| failed("start the inner step", io::Error::other(error)))?;
-    let status = child.wait().map_err(|error| failed("wait for the tool", error))?;
-    let code = status.code().unwrap_or(CANNOT_ENTER.into());
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(CANNOT_ENTER)))
+    Ok(())
 }
 
 fn inner_step(text: &str) -> Result<ExitCode, EnterError> {

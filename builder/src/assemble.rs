@@ -1,0 +1,120 @@
+//! Packages and the plan become the root tree. A path that two owners want is an error naming both.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lepton_formats::Content;
+
+use crate::name::{BadName, RootPath};
+use crate::plan::{LockedPlan, PlannedPackage};
+use crate::tree::{Clash, Node, NodeKind, RootTree};
+
+/// Mount points of PID 1; the root is read-only, so they must be there.
+const MOUNT_POINTS: [&str; 7] = ["/dev", "/etc", "/proc", "/run", "/sys", "/tmp", "/var"];
+/// Who owns what no package brings.
+const BUILDER: &str = "the builder";
+
+/// The tree cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AssembleError {
+    /// Two owners of one path.
+    #[error(transparent)]
+    Clash(#[from] Clash),
+    /// A recipe names a file that is not there.
+    #[error("package {package} installs {path}, which cannot be read")]
+    Missing {
+        /// The package.
+        package: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A recipe's mode is no octal number.
+    #[error("package {package}: mode {mode:?} of {path} is not an octal number such as \"0644\"")]
+    Mode {
+        /// The package.
+        package: String,
+        /// The path it is for.
+        path: RootPath,
+        /// What was written.
+        mode: String,
+    },
+    /// A path of the tree is wrong.
+    #[error(transparent)]
+    Name(#[from] BadName),
+}
+
+/// The root tree of a plan; `repo` holds the packages' own files.
+pub fn root_tree(locked: &LockedPlan, repo: &Path) -> Result<RootTree, AssembleError> {
+    let mut tree = RootTree::default();
+    for path in MOUNT_POINTS {
+        tree.add(path.parse()?, folder(BUILDER))?;
+    }
+    let texts = [("/usr/lib/os-release", os_release(locked)), ("/usr/share/lepton/plan.toml", locked.text().to_owned())];
+    for (path, text) in texts {
+        let kind = NodeKind::File(Content::from(text.into_bytes()));
+        tree.add(path.parse()?, Node { mode: 0o644, kind, owner: BUILDER.to_owned() })?;
+    }
+    for package in &locked.plan().packages {
+        add_package(&mut tree, package, &repo.join("packages").join(package.name.as_str()))?;
+    }
+    Ok(tree)
+}
+
+/// os-release(5): also the `.osrel` section that boot loaders show and sort by.
+pub fn os_release(locked: &LockedPlan) -> String {
+    let plan = locked.plan();
+    format!(
+        "NAME=Lepton\nID=lepton\nPRETTY_NAME=\"Lepton {image} {version}\"\nVERSION_ID={version}\n\
+         IMAGE_ID={image}\nIMAGE_VERSION={version}\nARCHITECTURE={arch}\n",
+        image = plan.image,
+        version = plan.version,
+        arch = plan.arch.os_release(),
+    )
+}
+
+fn add_package(tree: &mut RootTree, package: &PlannedPackage, dir: &Path) -> Result<(), AssembleError> {
+    let owner = package.name.to_string();
+    for path in &package.folders {
+        tree.add(path.parse()?, folder(&owner))?;
+    }
+    for (path, target) in &package.links {
+        let node = Node { mode: 0o777, kind: NodeKind::Link(target.clone()), owner: owner.clone() };
+        tree.add(path.parse()?, node)?;
+    }
+    for install in &package.install {
+        let path = dir.join(&install.from);
+        let content = Content::open(&path)
+            .map_err(|source| AssembleError::Missing { package: owner.clone(), path, source })?;
+        let mode = u32::from_str_radix(&install.mode, 8).ok().filter(|mode| *mode <= 0o7777);
+        let mode = mode.ok_or_else(|| AssembleError::Mode {
+            package: owner.clone(),
+            path: install.to.clone(),
+            mode: install.mode.clone(),
+        })?;
+        tree.add(install.to.clone(), Node { mode, kind: NodeKind::File(content), owner: owner.clone() })?;
+    }
+    Ok(())
+}
+
+fn folder(owner: &str) -> Node {
+    Node { mode: 0o755, kind: NodeKind::Folder, owner: owner.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clash_names_both_owners() {
+        let mut tree = RootTree::default();
+        let link = |owner: &str| Node { mode: 0o777, kind: NodeKind::Link("x".into()), owner: owner.into() };
+        tree.add("/usr/a".parse().unwrap(), link("one")).unwrap();
+        let clash = tree.add("/usr/a".parse().unwrap(), link("two")).unwrap_err();
+        assert_eq!(clash.to_string(), "both one and two install /usr/a");
+        let below = tree.add("/usr/a/b".parse().unwrap(), link("two")).unwrap_err();
+        assert_eq!(below.to_string(), "both one and two install /usr/a");
+    }
+}

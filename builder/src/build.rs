@@ -1,0 +1,205 @@
+//! The pipeline: every stage once, from top to bottom. Nothing else calls these stages.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use lepton_formats::{Content, Seed};
+
+use crate::arch::Arch;
+use crate::artifact::{self, ArtifactError, Format, Payload};
+use crate::assemble::{self, AssembleError};
+use crate::compile::CompileError;
+use crate::compile::guest::GuestBuild;
+use crate::compile::kernel::{self, KernelBuild};
+use crate::digest::{Digest, KeyBuilder};
+use crate::kernel_config::WantedConfig;
+use crate::lock::{Lock, LockError};
+use crate::manifest::{self, Manifest};
+use crate::name::ImageName;
+use crate::pack::{self, PackError};
+use crate::plan::{LockedPlan, Plan};
+use crate::scratch::Scratch;
+use crate::spec::{Catalog, SpecError};
+use crate::stamp;
+use crate::store::{FileFacts, StoreError};
+use crate::tools::{Toolbox, ToolsError};
+
+/// What to build and where to put it.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The repository.
+    pub catalog: &'a Catalog,
+    /// The lock.
+    pub lock: &'a Lock,
+    /// The image.
+    pub image: &'a ImageName,
+    /// The architecture it is for.
+    pub arch: Arch,
+    /// What to write.
+    pub formats: &'a [Format],
+    /// Folder for the artifacts.
+    pub out: &'a Path,
+    /// Processes at once.
+    pub jobs: usize,
+    /// The machine's cargo.
+    pub cargo: &'a Path,
+    /// Whether nothing may be downloaded.
+    pub offline: bool,
+    /// Identifies the builder itself: other builders may write other bytes.
+    pub builder: Digest,
+}
+
+/// What a build gave.
+#[derive(Debug)]
+pub struct Built {
+    /// The plan with its pinned inputs.
+    pub locked: LockedPlan,
+    /// Files and folders in the output folder.
+    pub written: Vec<(Format, String)>,
+    /// Size and digest of every file.
+    pub files: BTreeMap<String, FileFacts>,
+    /// Whether the artifacts were there already.
+    pub unchanged: bool,
+}
+
+/// A build failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Descriptions are wrong; all mistakes are listed.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Spec(Vec<SpecError>),
+    /// The lock does not fit.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// A tool tree could not be made.
+    #[error(transparent)]
+    Tools(#[from] ToolsError),
+    /// A compiler failed.
+    #[error(transparent)]
+    Compile(#[from] CompileError),
+    /// The root tree could not be made.
+    #[error(transparent)]
+    Assemble(#[from] AssembleError),
+    /// A file system could not be made.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// An artifact could not be written.
+    #[error(transparent)]
+    Artifact(#[from] ArtifactError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The output folder cannot be used.
+    #[error("cannot {action} {path}")]
+    Out {
+        /// What was tried.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The resolved plan, before any work.
+pub fn plan(catalog: &Catalog, image: &ImageName, arch: Arch) -> Result<Plan, BuildError> {
+    let spec = catalog.image(image).map_err(|error| BuildError::Spec(vec![error]))?;
+    Plan::resolve(image, &spec, catalog, arch).map_err(BuildError::Spec)
+}
+
+/// Builds an image.
+pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, BuildError> {
+    let locked = plan(request.catalog, request.image, request.arch)?.lock(request.lock)?;
+    let wanted = WantedConfig::load(request.catalog.root(), &locked.plan().kernel, request.arch)
+        .map_err(|error| BuildError::Spec(vec![error]))?;
+    let kernel_build =
+        KernelBuild { spec: &locked.plan().kernel, wanted: &wanted, arch: request.arch, jobs: request.jobs };
+    let init_build = GuestBuild {
+        repo: request.catalog.root(),
+        folder: "init",
+        binary: "init",
+        arch: request.arch,
+        cargo: request.cargo,
+        offline: request.offline,
+    };
+    let tree = assemble::root_tree(&locked, request.catalog.root())?;
+    let key = KeyBuilder::new("artifacts")
+        .with_digest("builder", request.builder)
+        .with_digest("plan", locked.digest())
+        .with_digest("kernel", kernel_build.key(toolbox)?)
+        .with_digest("init", init_build.key(toolbox)?)
+        .with_digest("tree", tree.digest().map_err(out_error("read", request.catalog.root()))?)
+        .with_digest("image tools", toolbox.key("image").map_err(ToolsError::from)?)
+        .with("formats", request.formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(" "))
+        .finish();
+    if let Some((written, files)) = stamp::unchanged(toolbox.store, request.out, key) {
+        return Ok(Built { locked, written, files, unchanged: true });
+    }
+    toolbox.progress.line(&format!("plan of {} for {}:\n{}", request.image, request.arch, indented(locked.text())));
+
+    let kernel = kernel_build.output(toolbox)?;
+    let init = init_build.output(toolbox)?;
+    let tools = toolbox.tree("image")?;
+    let seed = Seed::new(locked.digest().bytes());
+    let work = toolbox.store.scratch("image")?;
+    let rootfs = pack::erofs::write(&tree, &seed, locked.date(), &tools, work.path())?;
+    let initrd = pack::initrd::write(&init.path("init"), &rootfs, locked.date(), work.path())?;
+    let state = pack::ext4::write(locked.plan().disk.state_mib, &seed, locked.date(), &tools, work.path())?;
+
+    fs::create_dir_all(request.out).map_err(out_error("make", request.out))?;
+    let fresh = Scratch::new_in(request.out, ".lepton-")
+        .map_err(out_error("write to", request.out))?;
+    let initrd_content = Content::open(&initrd).map_err(out_error("read", &initrd))?;
+    let payload = Payload { locked: &locked, kernel: &kernel, initrd: initrd_content, state, tools: &tools };
+    let written = artifact::write(&payload, request.formats, fresh.path(), toolbox.progress)?;
+
+    let mut files = manifest::file_facts(fresh.path(), &written).map_err(out_error("read", fresh.path()))?;
+    let facts_of = |path: &Path| {
+        let (sha256, size) = Digest::of_file(path).map_err(out_error("read", path))?;
+        Ok::<_, BuildError>(FileFacts { sha256, size })
+    };
+    let manifest =
+        Manifest::new(&locked, &kernel, facts_of(&init.path("init"))?, facts_of(&initrd)?, files.clone());
+    let stem = locked.stem();
+    let config = kernel.path(kernel::CONFIG);
+    let config_text = fs::read_to_string(&config).map_err(out_error("read", &config))?;
+    for (extension, text) in [("manifest.json", manifest.to_json()), ("kconfig", config_text)] {
+        let name = format!("{stem}.{extension}");
+        let facts = FileFacts { sha256: Digest::of(text.as_bytes()), size: text.len() as u64 };
+        fs::write(fresh.path().join(&name), text).map_err(out_error("write", fresh.path()))?;
+        files.insert(name, facts);
+    }
+    publish(fresh.path(), request.out, &files)?;
+    stamp::record(toolbox.store, request.out, key, &written, &files);
+    Ok(Built { locked, written, files, unchanged: false })
+}
+
+/// Gives the finished files their final names, the list of digests last.
+fn publish(fresh: &Path, out: &Path, files: &BTreeMap<String, FileFacts>) -> Result<(), BuildError> {
+    let listed = walkdir::WalkDir::new(fresh).min_depth(1).max_depth(1).sort_by_file_name();
+    for entry in listed {
+        let entry = entry.map_err(|error| out_error("list", fresh)(error.into()))?;
+        let to = out.join(entry.file_name());
+        if to.is_dir() {
+            fs::remove_dir_all(&to).map_err(out_error("replace", &to))?;
+        }
+        fs::rename(entry.path(), &to).map_err(out_error("write", &to))?;
+    }
+    let sums = manifest::update_sums(out, files).map_err(out_error("read", out))?;
+    let fresh_sums = fresh.join(manifest::SUMS);
+    let to = out.join(manifest::SUMS);
+    fs::write(&fresh_sums, sums).map_err(out_error("write", &fresh_sums))?;
+    fs::rename(&fresh_sums, &to).map_err(out_error("write", &to))
+}
+
+fn out_error(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> BuildError {
+    let path = path.into();
+    move |source| BuildError::Out { action, path, source }
+}
+
+fn indented(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}\n")).collect()
+}

@@ -1,0 +1,63 @@
+//! `rootfs.erofs`: the read-only root, by mkfs.erofs from a tar stream, so that neither the files'
+//! owners nor their order on a disk can matter.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use lepton_formats::Seed;
+
+use super::{PackError, file_error, hyphenated};
+use crate::tools::ToolTree;
+use crate::tree::{NodeKind, RootTree};
+
+/// zstd at its strongest ordinary level: the image is written once and read at every boot.
+const COMPRESSION: &str = "-zzstd,level=19";
+/// Bytes compressed together. Larger ones shrink little more and cost memory when one file is read.
+const CLUSTER: &str = "-C65536";
+
+/// Writes the tree as `rootfs.erofs` into `dir`.
+pub fn write(tree: &RootTree, seed: &Seed, date: u64, tools: &ToolTree, dir: &Path) -> Result<PathBuf, PackError> {
+    let archive = dir.join("root.tar");
+    let file = File::create(&archive).map_err(file_error("make", &archive))?;
+    write_tar(tree, date, BufWriter::new(file)).map_err(file_error("write", &archive))?;
+    tools
+        .program("mkfs.erofs")
+        .writable(dir, "/work")
+        .args(["--quiet", "--tar=f", COMPRESSION, CLUSTER])
+        // Small files and tails of files share blocks; equal blocks are stored once.
+        .args(["-Eztailpacking,fragments,dedupe"])
+        .arg(format!("-T{date}"))
+        .arg(format!("-U{}", hyphenated(seed.uuid("erofs"))))
+        .args(["/work/rootfs.erofs", "/work/root.tar"])
+        .run(|_| {})?;
+    std::fs::remove_file(&archive).map_err(file_error("remove", &archive))?;
+    Ok(dir.join("rootfs.erofs"))
+}
+
+fn write_tar(tree: &RootTree, date: u64, out: impl Write) -> std::io::Result<()> {
+    let mut tar = tar::Builder::new(out);
+    for (path, node) in tree.nodes() {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(node.mode);
+        header.set_mtime(date);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(0);
+        match &node.kind {
+            NodeKind::Folder => {
+                header.set_entry_type(tar::EntryType::Directory);
+                tar.append_data(&mut header, path.relative(), std::io::empty())?;
+            }
+            NodeKind::Link(target) => {
+                header.set_entry_type(tar::EntryType::Symlink);
+                tar.append_link(&mut header, path.relative(), target)?;
+            }
+            NodeKind::File(content) => {
+                header.set_size(content.len());
+                tar.append_data(&mut header, path.relative(), content.reader())?;
+            }
+        }
+    }
+    tar.into_inner()?.flush()
+}

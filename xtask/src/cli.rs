@@ -1,0 +1,131 @@
+//! The arguments people type, and their help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Build and run Lepton, a container-host operating system.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version, disable_help_subcommand = true)]
+#[command(after_help = "\
+Environment:
+  LEPTON_STORE          folder of the store (default: ~/.cache/lepton)
+  LEPTON_DEBIAN_MIRROR  Debian archive to download from, then optionally its security archive
+                        (default: the ones this machine's apt uses)
+
+Exit codes:
+  1  other errors, such as a full disk    2  a description, argument or the lock is wrong
+  3  an input is missing or damaged       4  a compiler or tool failed
+  130  interrupted")]
+pub(crate) struct Cli {
+    /// Print errors only.
+    #[arg(long, global = true)]
+    pub quiet: bool,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Build an image.
+    Image(ImageOptions),
+    /// Build an image and boot it in QEMU, with its serial console on this terminal (Ctrl-A X ends it).
+    Run(RunOptions),
+    /// Print the resolved plan of an image.
+    Plan(PlanOptions),
+    /// Show or renew packages.lock.
+    Lock(LockOptions),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+/// Which image, for what.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// Name of a file in images/ [default: the one that says `default = true`].
+    pub image: Option<String>,
+    /// x86_64 or aarch64 [default: this machine's].
+    #[arg(long)]
+    pub arch: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ImageOptions {
+    #[command(flatten)]
+    pub target: Target,
+    /// What to write: uki, raw, qcow2, vmdk, ova, iso, pxe; several with commas [default: iso,ova].
+    #[arg(long, value_delimiter = ',')]
+    pub format: Vec<String>,
+    /// Folder for the artifacts.
+    #[arg(long, default_value = "out")]
+    pub out: PathBuf,
+    /// Download nothing: everything must be in the store.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanOptions {
+    #[command(flatten)]
+    pub target: Target,
+    /// Print the resolved kernel configuration instead.
+    #[arg(long)]
+    pub kernel_config: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    #[command(flatten)]
+    pub target: Target,
+    /// What to boot.
+    #[arg(long, value_enum, default_value_t = RunFormat::Raw)]
+    pub format: RunFormat,
+    /// Firmware of the machine.
+    #[arg(long, value_enum, default_value_t = RunFirmware::Uefi)]
+    pub firmware: RunFirmware,
+    /// Memory in MiB [default: what the image's machine has].
+    #[arg(long)]
+    pub memory: Option<u32>,
+    /// Processors [default: what the image's machine has].
+    #[arg(long)]
+    pub smp: Option<u32>,
+    /// Forward a TCP port of this machine to the guest: HOST:GUEST. May be repeated.
+    #[arg(long, value_name = "HOST:GUEST")]
+    pub forward: Vec<String>,
+    /// Download nothing.
+    #[arg(long)]
+    pub offline: bool,
+}
+
+/// What `run` boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RunFormat {
+    /// The disk image.
+    Raw,
+    /// The disk image for QEMU.
+    Qcow2,
+    /// The CD.
+    Iso,
+    /// Kernel and initrd, without firmware: quickest.
+    Kernel,
+}
+
+/// Firmware that `run` boots with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RunFirmware {
+    /// SeaBIOS: the ISO only, x86_64 only.
+    Bios,
+    /// OVMF or AAVMF.
+    Uefi,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LockOptions {
+    /// Take current versions from the mirror: of all packages, or of the one named.
+    #[arg(long, value_name = "PACKAGE", num_args = 0..=1, default_missing_value = "")]
+    pub update: Option<String>,
+}

@@ -1,0 +1,88 @@
+//! `image` and `plan`: builds an image, or shows what would be built.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use lepton_builder::arch::Arch;
+use lepton_builder::artifact::Format;
+use lepton_builder::build::{self, Built, Request};
+use lepton_builder::compile::kernel::KernelBuild;
+use lepton_builder::kernel_config::WantedConfig;
+use lepton_builder::name::ImageName;
+use lepton_builder::sandbox;
+
+use crate::cli::{Cli, ImageOptions, PlanOptions};
+use crate::context::{CommandResult, Context, own_digest};
+
+/// `cargo xtask image`.
+pub(crate) fn image(options: &ImageOptions, cli: &Cli) -> CommandResult {
+    let formats = formats(&options.format)?;
+    let context = Context::new(cli, options.offline)?;
+    let (image, arch) = context.target(&options.target)?;
+    let built = build(&context, &image, arch, &formats, &options.out, options.offline)?;
+    for (_, name) in &built.written {
+        let size: u64 = built
+            .files
+            .iter()
+            .filter(|(file, _)| *file == name || file.starts_with(&format!("{name}/")))
+            .map(|(_, facts)| facts.size)
+            .sum();
+        let note = if built.unchanged { " (unchanged)" } else { "" };
+        context.progress.line(&format!("{} {size} bytes{note}", options.out.join(name).display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `cargo xtask plan`.
+pub(crate) fn plan(options: &PlanOptions, cli: &Cli) -> CommandResult {
+    let context = Context::new(cli, false)?;
+    let (image, arch) = context.target(&options.target)?;
+    let plan = build::plan(&context.catalog, &image, arch)?;
+    let text = if options.kernel_config {
+        let wanted = WantedConfig::load(context.catalog.root(), &plan.kernel, arch)?;
+        let kernel = KernelBuild { spec: &plan.kernel, wanted: &wanted, arch, jobs: context.host.jobs };
+        kernel.resolve_config(&context.toolbox())?
+    } else {
+        plan.to_toml()
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds for any command.
+pub(crate) fn build(
+    context: &Context,
+    image: &ImageName,
+    arch: Arch,
+    formats: &[Format],
+    out: &Path,
+    offline: bool,
+) -> Result<Built> {
+    sandbox::check()?;
+    let request = Request {
+        catalog: &context.catalog,
+        lock: &context.lock,
+        image,
+        arch,
+        formats,
+        out,
+        jobs: context.host.jobs,
+        cargo: &context.host.cargo,
+        offline,
+        builder: own_digest()?,
+    };
+    Ok(build::build(&request, &context.toolbox())?)
+}
+
+/// The formats asked for, each once, in the order they are written.
+fn formats(names: &[String]) -> Result<Vec<Format>> {
+    if names.is_empty() {
+        return Ok(Format::DEFAULT.to_vec());
+    }
+    let mut formats = names.iter().map(|name| name.parse()).collect::<Result<Vec<Format>, _>>()?;
+    formats.sort();
+    formats.dedup();
+    Ok(formats)
+}
