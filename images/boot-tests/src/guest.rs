@@ -104,9 +104,14 @@ pub struct Log {
 impl fmt::Display for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, text) in [("console", &self.console), ("messages of QEMU", &self.messages)] {
-            write!(f, "\n--- {name} ---\n{}", text.trim_end())?;
+            let text = text.trim();
+            if text.is_empty() {
+                write!(f, "\n--- {name}: none ---")?;
+            } else {
+                write!(f, "\n--- {name} ---\n{text}\n--- end ---")?;
+            }
         }
-        f.write_str("\n--- end ---")
+        Ok(())
     }
 }
 

@@ -22,7 +22,7 @@ pub enum Bus {
     VirtioBlk,
     /// An NVMe controller with one namespace.
     Nvme,
-    /// A disk on an AHCI port.
+    /// A disk on an AHCI port. AAVMF has no driver for it, so aarch64 cannot boot from it.
     Ahci,
     /// A SCSI disk on VMware's paravirtual controller. OVMF has no driver for it, so it cannot be booted from.
     Pvscsi,
