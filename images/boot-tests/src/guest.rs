@@ -17,8 +17,9 @@ use crate::qemu::{self, QMP_SOCKET, Serial};
 use crate::qmp::{Qmp, QmpError};
 use crate::ready::{FAILED, POWER_OFF, REBOOT, Ready};
 
-/// A kernel that stops says so in these words on every architecture.
-const PANIC: &str = "Kernel panic - not syncing";
+/// Lines after which a guest cannot become ready: PID 1 gave up, the kernel stopped, or UEFI firmware found
+/// nothing to boot and offers its shell.
+const DEAD_ENDS: [&str; 3] = [FAILED, "Kernel panic - not syncing", "UEFI Interactive Shell"];
 /// How often a process is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(20);
 /// How long a guest that failed may go on printing before its log is taken.
@@ -68,7 +69,7 @@ pub enum GuestError {
         /// What was printed.
         log: Log,
     },
-    /// The kernel or PID 1 gave up.
+    /// Firmware, the kernel or PID 1 gave up.
     #[error("the guest failed: {line}{log}")]
     Failed {
         /// The line that says so.
@@ -131,7 +132,7 @@ impl Guest {
         Ok(Self { child, console, messages, run, deadline: Instant::now() + limit })
     }
 
-    /// Waits for the `lepton: ready` line; a panic, a failed service or an end of QEMU is an error at once.
+    /// Waits for the `lepton: ready` line; a panic, a failed step, nothing to boot or an end of QEMU is an error at once.
     pub fn wait_ready(&mut self) -> Result<Ready, GuestError> {
         let found = self.wait_for("the ready line", Ready::parse)?;
         found.map_err(|source| GuestError::NotReadable { source, log: self.log() })
@@ -171,7 +172,7 @@ impl Guest {
             Failure(String),
         }
         let found = self.console.wait_for(self.deadline, |line| {
-            if line.contains(PANIC) || line.contains(FAILED) {
+            if DEAD_ENDS.iter().any(|end| line.contains(end)) {
                 return Some(Found::Failure(line.to_owned()));
             }
             look(line).map(Found::Wanted)
