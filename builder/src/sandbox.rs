@@ -8,6 +8,7 @@
 mod enter;
 
 pub use enter::enter;
+pub(crate) use enter::RESOLV_CONF;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -14,11 +14,11 @@ use crate::fetch::{self, FetchError, Source};
 use crate::lock::{Lock, LockError};
 use crate::lock_update::{Tools, UpdateError};
 use crate::progress::Progress;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{RESOLV_CONF, Sandbox};
 use crate::store::{Store, StoreError};
 
 /// Raised when unpacking changes, so that older trees are not used.
-const LAYOUT: &str = "tool-tree-1";
+const LAYOUT: &str = "tool-tree-2";
 
 /// Everything needed to make tool trees.
 #[derive(Debug)]
@@ -155,7 +155,9 @@ impl Toolbox<'_> {
             let path = root.join(dir);
             fs::create_dir_all(&path).map_err(|source| ToolsError::Write { path, source })?;
         }
-        Ok(())
+        // Something to mount the machine's list of name servers over.
+        let path = root.join(RESOLV_CONF);
+        fs::write(&path, "").map_err(|source| ToolsError::Write { path, source })
     }
 }
 

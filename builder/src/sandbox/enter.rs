@@ -25,6 +25,8 @@ const CANNOT_ENTER: u8 = 125;
 const INNER: &str = "inner";
 /// Only argument of an attempt that runs nothing.
 pub(super) const PROBE: &str = "probe";
+/// Where name servers are listed; a tool with the machine's network needs the machine's list.
+pub(crate) const RESOLV_CONF: &str = "etc/resolv.conf";
 /// Device nodes that every tool may use.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
@@ -116,6 +118,8 @@ fn make_root(sandbox: &Sandbox) -> Result<(), EnterError> {
         .iter()
         .map(|bind| open_source(&bind.from).map(|path| (path, bind)))
         .collect::<Result<_, _>>()?;
+    let with_names = sandbox.network == Network::Host && Path::new("/").join(RESOLV_CONF).exists();
+    let names = with_names.then(|| open_source(&Path::new("/").join(RESOLV_CONF))).transpose()?;
     let usr = open_source(&sandbox.tree.join("usr"))?;
     let etc = open_source(&sandbox.tree.join("etc"))?;
     mount_on(Some("tmpfs"), root, Some("tmpfs"), MsFlags::MS_NODEV | MsFlags::MS_NOSUID)?;
@@ -127,10 +131,13 @@ fn make_root(sandbox: &Sandbox) -> Result<(), EnterError> {
     }
     bind(&usr, &root.join("usr"), Access::ReadOnly)?;
     bind(&etc, &root.join("etc"), Access::ReadOnly)?;
+    if let Some(names) = &names {
+        bind(names, &root.join(RESOLV_CONF), Access::ReadOnly)?;
+    }
     make_devices(root, &sandbox.devices)?;
     for (source, wanted) in &binds {
         let target = root.join(wanted.to.strip_prefix("/").unwrap_or(&wanted.to));
-        make_target(&wanted.from, &target)?;
+        make_target(source, &target)?;
         bind(source, &target, wanted.access)?;
     }
     mount_proc(root)?;
@@ -200,6 +207,9 @@ fn make_target(source: &Path, target: &Path) -> Result<(), EnterError> {
     }
     if let Some(parent) = target.parent() {
         make_dir(parent)?;
+    }
+    if target.exists() {
+        return Ok(());
     }
     File::create(target).map(drop).map_err(|error| failed(&format!("make {}", target.display()), error))
 }

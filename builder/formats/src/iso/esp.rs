@@ -12,7 +12,7 @@ const FILES: [(&str, &str); 2] = [(".linux", "vmlinuz"), (".initrd", "initrd")];
 
 /// Free bytes of the volume on a stick, for a file such as a machine config. The larger sizes are for volumes that
 /// the smaller would put between two types of FAT, a range of up to 330 KiB.
-const FREE: [u64; 3] = [128 << 10, 256 << 10, 512 << 10];
+const FREE: [u64; 3] = [64 << 10, 256 << 10, 512 << 10];
 
 /// A FAT volume and, by path, offset and length of the files that ISO 9660 shows of it.
 #[derive(Debug)]
