@@ -56,28 +56,28 @@ fn file<'a>(image: &'a [u8], dump: &str, path: &str) -> &'a [u8] {
 #[test]
 fn boots_every_way() {
     expect![[r#"
-        image of 256000 bytes
+        image of 190464 bytes
         mbr isolinux at sector 112 signature 267ceca6
         mbr partition 1 status 80 type 00 at 0 sectors 1
-        mbr partition 2 status 00 type ee at 1 sectors 499
+        mbr partition 2 status 00 type ee at 1 sectors 371
         mbr: type 0x00, 1 sectors from 0
-        primary: lba 1, other 499, crc good
-          usable: 34 to 466
+        primary: lba 1, other 371, crc good
+          usable: 34 to 338
           entries: lba 2, 128 of 128 bytes, crc good
           disk: 22d22080-9723-8b9f-8042-2d257ae42bd6
-        backup: lba 499, other 1, crc good
-          usable: 34 to 466
-          entries: lba 467, 128 of 128 bytes, crc good
+        backup: lba 371, other 1, crc good
+          usable: 34 to 338
+          entries: lba 339, 128 of 128 bytes, crc good
           disk: 22d22080-9723-8b9f-8042-2d257ae42bd6
-        1: 136 to 463, 167936 bytes, "EFI system"
+        1: 136 to 335, 102400 bytes, "EFI system"
           type: c12a7328-f81f-11d2-ba4b-00a0c93ec93b
           id: 8f98ddb3-ea29-8b5d-b4bf-f4e4a9234534
           attributes: 0x0
-        volume "TEST_1" by "LEPTON", 125 blocks, created 2025123123595900, path tables of 50 bytes at 19 and 20
+        volume "TEST_1" by "LEPTON", 93 blocks, created 2025123123595900, path tables of 50 bytes at 19 and 20
         boot catalog at 21, platform 00
         boot entry 88 at 28 sectors 4
         boot section, platform ef
-        boot entry 88 at 34 sectors 328
+        boot entry 88 at 34 sectors 200
         terminator type 255
         directory / at 22 bytes 2048
         file /initrd INITRD.;1 at 49 bytes 5000
@@ -97,25 +97,25 @@ fn boots_every_way() {
 fn boots_without_bios() {
     let spec = IsoSpec { bios: None, root_files: BTreeMap::new(), ..spec() };
     expect![[r#"
-        image of 235520 bytes
+        image of 169984 bytes
         mbr isolinux at sector 0 signature 00000000
-        mbr partition 1 status 00 type ee at 1 sectors 459
-        mbr: type 0xee, 459 sectors from 1
-        primary: lba 1, other 459, crc good
-          usable: 34 to 426
+        mbr partition 1 status 00 type ee at 1 sectors 331
+        mbr: type 0xee, 331 sectors from 1
+        primary: lba 1, other 331, crc good
+          usable: 34 to 298
           entries: lba 2, 128 of 128 bytes, crc good
           disk: 22d22080-9723-8b9f-8042-2d257ae42bd6
-        backup: lba 459, other 1, crc good
-          usable: 34 to 426
-          entries: lba 427, 128 of 128 bytes, crc good
+        backup: lba 331, other 1, crc good
+          usable: 34 to 298
+          entries: lba 299, 128 of 128 bytes, crc good
           disk: 22d22080-9723-8b9f-8042-2d257ae42bd6
-        1: 96 to 423, 167936 bytes, "EFI system"
+        1: 96 to 295, 102400 bytes, "EFI system"
           type: c12a7328-f81f-11d2-ba4b-00a0c93ec93b
           id: 8f98ddb3-ea29-8b5d-b4bf-f4e4a9234534
           attributes: 0x0
-        volume "TEST_1" by "LEPTON", 115 blocks, created 2025123123595900, path tables of 10 bytes at 19 and 20
+        volume "TEST_1" by "LEPTON", 83 blocks, created 2025123123595900, path tables of 10 bytes at 19 and 20
         boot catalog at 21, platform ef
-        boot entry 88 at 24 sectors 328
+        boot entry 88 at 24 sectors 200
         terminator type 255
         directory / at 22 bytes 2048
         file /initrd INITRD.;1 at 39 bytes 5000
