@@ -56,6 +56,13 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Whether `program` is on the machine's search path.
+    pub fn has_program(&self, program: &str) -> bool {
+        on_path(program).is_some()
+    }
+}
+
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = variable("PATH")?;
     path.split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError, mpsc};
 
+use nix::sys::stat::{Mode, umask};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -220,6 +221,14 @@ impl Drop for Running {
 
 fn running<T>(change: impl FnOnce(&mut BTreeSet<u32>) -> T) -> T {
     change(&mut RUNNING.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Does something with another file mode creation mask, which children inherit.
+pub fn with_umask<T>(mask: u32, action: impl FnOnce() -> T) -> T {
+    let old = umask(Mode::from_bits_truncate(mask));
+    let result = action();
+    umask(old);
+    result
 }
 
 /// Kills every tool that is being waited for; what a sandbox holds dies with it.

@@ -22,6 +22,9 @@ pub(crate) struct Cli {
     /// Print errors only.
     #[arg(long, global = true)]
     pub quiet: bool,
+    /// Repository to read [default: the one that this program was compiled from].
+    #[arg(long, global = true, value_name = "DIR")]
+    pub repo: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -34,6 +37,14 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Print the resolved plan of an image.
     Plan(PlanOptions),
+    /// Test the image of this machine's architecture: judged by other tools and booted in QEMU.
+    Test(TestOptions),
+    /// Format, lint, unit-test and check the rules of the repository.
+    Check,
+    /// Build an image twice, differently, and compare every byte.
+    Repro(Target),
+    /// Measure sizes, virtual boot time and memory.
+    Bench(Target),
     /// Show or renew packages.lock.
     Lock(LockOptions),
     /// Print a completion script for a shell.
@@ -63,6 +74,9 @@ pub(crate) struct ImageOptions {
     /// Folder for the artifacts.
     #[arg(long, default_value = "out")]
     pub out: PathBuf,
+    /// Processes at once [default: as many as processors].
+    #[arg(long)]
+    pub jobs: Option<usize>,
     /// Download nothing: everything must be in the store.
     #[arg(long)]
     pub offline: bool,
@@ -121,6 +135,21 @@ pub(crate) enum RunFirmware {
     Bios,
     /// OVMF or AAVMF.
     Uefi,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TestOptions {
+    /// Only tests of artifacts whose name contains one of these.
+    pub names: Vec<String>,
+    /// Image to test [default: the default image].
+    #[arg(long)]
+    pub image: Option<String>,
+    /// x86_64 or aarch64 [default: this machine's].
+    #[arg(long)]
+    pub arch: Option<String>,
+    /// Also the tests that take long and nearly repeat another.
+    #[arg(long)]
+    pub all: bool,
 }
 
 #[derive(Debug, Args)]

@@ -36,7 +36,7 @@ pub(crate) struct Context {
 impl Context {
     /// Reads everything that does not depend on the image.
     pub(crate) fn new(cli: &Cli, offline: bool) -> Result<Self> {
-        let repo = repo();
+        let repo = repo(cli);
         let host = Host::detect()?;
         let store = Store::open(&host.store)?;
         let lock = Lock::load(&repo.join(lock::FILE_NAME))?;
@@ -76,9 +76,10 @@ impl Context {
     }
 }
 
-/// The top of the repository that this program was compiled from.
-pub(crate) fn repo() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+/// The top of the repository to read: the one asked for, else the one that this program was compiled from.
+pub(crate) fn repo(cli: &Cli) -> PathBuf {
+    let compiled_from = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned();
+    cli.repo.clone().unwrap_or_else(compiled_from)
 }
 
 /// Identifies this program: another one may write other bytes from the same inputs.

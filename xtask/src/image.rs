@@ -19,7 +19,8 @@ use crate::context::{CommandResult, Context, own_digest};
 /// `cargo xtask image`.
 pub(crate) fn image(options: &ImageOptions, cli: &Cli) -> CommandResult {
     let formats = formats(&options.format)?;
-    let context = Context::new(cli, options.offline)?;
+    let mut context = Context::new(cli, options.offline)?;
+    context.host.jobs = options.jobs.unwrap_or(context.host.jobs);
     let (image, arch) = context.target(&options.target)?;
     let built = build(&context, &image, arch, &formats, &options.out, options.offline)?;
     for (_, name) in &built.written {

@@ -16,7 +16,8 @@ use crate::context::{CommandResult, repo};
 
 /// `cargo xtask lock`.
 pub(crate) fn lock(options: &LockOptions, cli: &Cli) -> CommandResult {
-    let path = repo().join(FILE_NAME);
+    let repo = repo(cli);
+    let path = repo.join(FILE_NAME);
     let Some(wanted) = &options.update else {
         let lock = Lock::load(&path)?;
         for (id, package) in &lock.packages {
@@ -36,7 +37,7 @@ pub(crate) fn lock(options: &LockOptions, cli: &Cli) -> CommandResult {
     let scratch = Store::open(&host.store)?.scratch("lock")?;
     let progress = if cli.quiet { Progress::quiet() } else { Progress::new() };
     let step = progress.step("read indexes", None);
-    let new = update(&repo(), scratch.path(), &mirror, old.as_ref(), only, |_| step.advance(1))?;
+    let new = update(&repo, scratch.path(), &mirror, old.as_ref(), only, |_| step.advance(1))?;
     step.finish();
     report(old.as_ref(), &new, &progress);
     let fresh = path.with_extension("lock.new");

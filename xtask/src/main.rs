@@ -1,12 +1,17 @@
 //! `cargo xtask`: the command line of Lepton. Commands and exit codes only; the work is in the builder.
 
+mod bench;
+mod check;
 mod cli;
 mod context;
 mod exit;
 mod image;
 mod interrupt;
 mod lock;
+mod repro;
 mod run;
+mod test;
+mod tidy;
 
 use std::process::ExitCode;
 
@@ -27,6 +32,10 @@ fn main() -> ExitCode {
         Command::Image(options) => image::image(options, &cli),
         Command::Plan(options) => image::plan(options, &cli),
         Command::Run(options) => run::run(options, &cli),
+        Command::Test(options) => test::test(options, &cli),
+        Command::Check => check::check(&cli),
+        Command::Repro(target) => repro::repro(target, &cli),
+        Command::Bench(target) => bench::bench(target, &cli),
         Command::Lock(options) => lock::lock(options, &cli),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "cargo-xtask", &mut std::io::stdout());

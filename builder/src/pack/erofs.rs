@@ -37,13 +37,12 @@ pub fn write(tree: &RootTree, seed: &Seed, date: u64, tools: &ToolTree, dir: &Pa
 
 fn write_tar(tree: &RootTree, date: u64, out: impl Write) -> std::io::Result<()> {
     let mut tar = tar::Builder::new(out);
+    // Without an entry of its own the root would be writable for everyone.
+    let mut root = header(0o755, date);
+    root.set_entry_type(tar::EntryType::Directory);
+    tar.append_data(&mut root, ".", std::io::empty())?;
     for (path, node) in tree.nodes() {
-        let mut header = tar::Header::new_ustar();
-        header.set_mode(node.mode);
-        header.set_mtime(date);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_size(0);
+        let mut header = header(node.mode, date);
         match &node.kind {
             NodeKind::Folder => {
                 header.set_entry_type(tar::EntryType::Directory);
@@ -54,10 +53,22 @@ fn write_tar(tree: &RootTree, date: u64, out: impl Write) -> std::io::Result<()>
                 tar.append_link(&mut header, path.relative(), target)?;
             }
             NodeKind::File(content) => {
+                header.set_entry_type(tar::EntryType::Regular);
                 header.set_size(content.len());
                 tar.append_data(&mut header, path.relative(), content.reader())?;
             }
         }
     }
     tar.into_inner()?.flush()
+}
+
+/// A header with no kind yet: mkfs.erofs leaves out what says none.
+fn header(mode: u32, date: u64) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(mode);
+    header.set_mtime(date);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(0);
+    header
 }

@@ -1,0 +1,107 @@
+//! The tools of a bench: this machine's shell with scripts that do as little as a build can bear.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
+use std::sync::LazyLock;
+
+use lepton_builder::arch::Arch;
+
+use super::deb::{Files, package, program};
+
+/// Programs of this machine that the scripts use.
+const PROGRAMS: [&str; 4] = ["/bin/sh", "/bin/cp", "/bin/mkdir", "/bin/sleep"];
+
+/// Writes what it was asked for, but for one symbol that it never gives.
+const MAKE: &str = r#"
+out=/work/out
+case " $* " in
+*" allnoconfig "*)
+  while read -r line; do
+    case "$line" in
+    CONFIG_IMPOSSIBLE=*) ;;
+    *) printf '%s\n' "$line" ;;
+    esac
+  done < /work/wanted.config > $out/.config ;;
+*)
+  mkdir -p $out/arch/x86/boot $out/arch/arm64/boot $out/include/config
+  for image in x86/boot/bzImage arm64/boot/vmlinuz.efi arm64/boot/Image; do
+    cp /work/source/linux $out/arch/$image
+  done
+  echo 6.12.0-test > $out/include/config/kernel.release ;;
+esac
+"#;
+const TAR: &str = "cp /usr/src/linux-source-6.12.tar.xz /work/source/linux; echo > /work/source/Makefile";
+/// Compiles both the library, whose files nobody reads, and PID 1.
+const CARGO: &str = r"
+for arch in x86_64 aarch64; do
+  target=$CARGO_TARGET_DIR/$arch-unknown-linux-musl
+  mkdir -p $target/release/deps $target/guest
+  echo library > $target/release/deps/libstd-1.rlib
+  echo init > $target/guest/init
+done
+";
+const EROFS: &str = "cp /work/root.tar /work/rootfs.erofs";
+
+/// What the tools do: name -> body of a shell script.
+#[derive(Clone)]
+pub(crate) struct Scripts(BTreeMap<&'static str, String>);
+
+impl Default for Scripts {
+    fn default() -> Self {
+        let scripts = [("tar", TAR), ("make", MAKE), ("cargo", CARGO), ("mkfs.erofs", EROFS), ("mke2fs", "exit 0")];
+        Self(scripts.into_iter().map(|(name, body)| (name, body.to_owned())).collect())
+    }
+}
+
+impl Scripts {
+    /// With another body for one tool.
+    pub(crate) fn with(mut self, name: &'static str, body: &str) -> Self {
+        self.0.insert(name, body.to_owned());
+        self
+    }
+
+    fn files(&self) -> Files {
+        let script = |(name, body): (&&str, &String)| {
+            (format!("usr/bin/{name}"), 0o755, format!("#!/bin/sh\nset -e\n{body}\n").into_bytes())
+        };
+        self.0.iter().map(script).collect()
+    }
+}
+
+/// The packages of a bench for images of this machine's architecture: name -> bytes of the .deb file.
+pub(crate) fn packages(scripts: &Scripts, arch: Arch) -> BTreeMap<&'static str, Vec<u8>> {
+    let empty = |path: String| (path, 0o644, Vec::new());
+    let musl = ["crt1.o", "rcrt1.o", "Scrt1.o", "crti.o", "crtn.o", "libc.a"];
+    let gcc = ["crtbegin.o", "crtbeginS.o", "crtend.o", "crtendS.o"];
+    let musl_files = musl.map(|name| empty(format!("usr/lib/{}/{name}", arch.musl_triplet())));
+    let mut tools = scripts.files();
+    tools.extend(gcc.map(|name| empty(format!("usr/lib/gcc/{}/14/{name}", arch.gnu_triplet()))));
+    let (efi, suffix) = ("usr/lib/systemd/boot/efi", arch.efi_suffix());
+    for name in [format!("linux{suffix}.efi.stub"), format!("systemd-boot{suffix}.efi")] {
+        tools.push((format!("{efi}/{name}"), 0o644, program(arch)));
+    }
+    let source = vec![("usr/src/linux-source-6.12.tar.xz".to_owned(), 0o644, program(arch))];
+    BTreeMap::from([
+        ("shell", SHELL.clone()),
+        ("tools", package(&tools)),
+        ("musl", package(&musl_files.to_vec())),
+        ("linux-source-6.12", package(&source)),
+    ])
+}
+
+/// The shell, the programs that scripts use, and their libraries as this machine's own loader finds them.
+static SHELL: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let output = Command::new("ldd").args(PROGRAMS).output().expect("ldd, which comes with the C library");
+    let text = String::from_utf8(output.stdout).expect("paths are text");
+    let words = text.split_whitespace().filter(|word| word.starts_with('/') && !word.ends_with(':'));
+    let mut paths: Vec<&str> = PROGRAMS.into_iter().chain(words).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    let file = |path: &str| {
+        let below_usr = path.strip_prefix("/usr").unwrap_or(path);
+        let bytes = fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        (format!("usr{below_usr}"), 0o755, bytes)
+    };
+    package(&paths.into_iter().map(file).collect())
+});
