@@ -172,27 +172,32 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         fs::write(fresh.path().join(&name), text).map_err(out_error("write", fresh.path()))?;
         files.insert(name, facts);
     }
-    publish(fresh.path(), request.out, &files)?;
+    publish(&fresh, request.out, &files)?;
     stamp::record(toolbox.store, request.out, key, &written, &files);
     Ok(Built { locked, written, files, unchanged: false })
 }
 
 /// Gives the finished files their final names, the list of digests last.
-fn publish(fresh: &Path, out: &Path, files: &BTreeMap<String, FileFacts>) -> Result<(), BuildError> {
-    let listed = walkdir::WalkDir::new(fresh).min_depth(1).max_depth(1).sort_by_file_name();
-    for entry in listed {
-        let entry = entry.map_err(|error| out_error("list", fresh)(error.into()))?;
-        let to = out.join(entry.file_name());
-        if to.is_dir() {
-            fs::remove_dir_all(&to).map_err(out_error("replace", &to))?;
-        }
-        fs::rename(entry.path(), &to).map_err(out_error("write", &to))?;
-    }
-    let sums = manifest::update_sums(out, files).map_err(out_error("read", out))?;
-    let fresh_sums = fresh.join(manifest::SUMS);
-    let to = out.join(manifest::SUMS);
+fn publish(fresh: &Scratch, out: &Path, files: &BTreeMap<String, FileFacts>) -> Result<(), BuildError> {
+    let listed = walkdir::WalkDir::new(fresh.path()).min_depth(1).max_depth(1).sort_by_file_name();
+    let names = listed.into_iter().map(|entry| entry.map(|entry| entry.file_name().to_owned()));
+    let mut names = names.collect::<Result<Vec<_>, _>>().map_err(|error| out_error("list", fresh.path())(error.into()))?;
+    // Written before anything is renamed, because it may not fit on the disk.
+    let sums = manifest::update_sums(out, files);
+    let fresh_sums = fresh.path().join(manifest::SUMS);
     fs::write(&fresh_sums, sums).map_err(out_error("write", &fresh_sums))?;
-    fs::rename(&fresh_sums, &to).map_err(out_error("write", &to))
+    names.push(manifest::SUMS.into());
+    let rename_all = |from: &Path| {
+        for name in &names {
+            let to = out.join(name);
+            if to.is_dir() {
+                fs::remove_dir_all(&to).map_err(out_error("replace", &to))?;
+            }
+            fs::rename(from.join(name), &to).map_err(out_error("write", &to))?;
+        }
+        Ok(())
+    };
+    fresh.publish(rename_all).map_err(out_error("write to", out))?
 }
 
 fn out_error(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> BuildError {

@@ -60,7 +60,20 @@ fn unpack_tar(stream: impl Read, root: &Path) -> io::Result<()> {
         if !plain {
             return Err(io::Error::other(format!("unsafe path {}", path.display())));
         }
-        fs::create_dir_all(root.join(path))?;
+        make_folders(root, &path)?;
+    }
+    Ok(())
+}
+
+/// Makes `path` below `root`, but never `root` itself: when that is gone, the build was interrupted.
+fn make_folders(root: &Path, path: &Path) -> io::Result<()> {
+    let mut folder = root.to_owned();
+    for part in path.components() {
+        folder.push(part);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
     }
     Ok(())
 }

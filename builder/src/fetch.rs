@@ -59,10 +59,25 @@ pub enum FetchError {
         /// What apt said.
         cause: String,
     },
+    /// There is no room for the file.
+    #[error("cannot download {id} {version} from {address} to {folder}")]
+    NoRoom {
+        /// The package.
+        id: PackageId,
+        /// Its version.
+        version: String,
+        /// Where it should come from.
+        address: String,
+        /// Where it should go.
+        folder: PathBuf,
+        /// What apt reported in its own words.
+        source: io::Error,
+    },
     /// The mirror gave other bytes.
     #[error(
         "{id} {version} from {address} is damaged: {found_size} bytes with sha256 {found}, packages.lock wants \
-         {wanted_size} bytes with sha256 {wanted}"
+         {wanted_size} bytes with sha256 {wanted}\nhint: the mirror or a proxy in between gives something else; set \
+         LEPTON_DEBIAN_MIRROR to another mirror"
     )]
     Damaged {
         /// The package.

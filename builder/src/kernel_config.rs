@@ -1,5 +1,7 @@
 //! The kernel's configuration: fragments with reasons, and the gate that nothing asked for is lost.
 
+mod requirements;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::arch::Arch;
 use crate::spec::{Parsed, SpecError};
+use requirements::Requirements;
 
 /// Folder of the fragments.
 const FOLDER: &str = "kernel-config";
@@ -28,6 +31,7 @@ pub struct KernelSpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedConfig {
     symbols: BTreeMap<String, Wanted>,
+    requirements: Requirements,
     text: String,
 }
 
@@ -60,7 +64,8 @@ impl KernelSpec {
 impl WantedConfig {
     /// Reads all fragments for `arch`; a symbol may stand in one place only.
     pub fn load(repo: &Path, spec: &KernelSpec, arch: Arch) -> Result<Self, SpecError> {
-        let mut wanted = Self { symbols: BTreeMap::new(), text: String::new() };
+        let requirements = Requirements::load(repo)?;
+        let mut wanted = Self { symbols: BTreeMap::new(), requirements, text: String::new() };
         for name in spec.fragments.iter().map(String::as_str).chain([arch.name()]) {
             let shown = format!("{FOLDER}/{name}.config");
             let text = fs::read_to_string(repo.join(&shown)).map_err(|error| SpecError {
@@ -77,10 +82,10 @@ impl WantedConfig {
         &self.text
     }
 
-    /// Fails when the resolved configuration differs from a wanted answer.
+    /// Fails when the resolved configuration differs from a wanted answer, or lacks what a published list asks for.
     pub fn check(&self, resolved: &str) -> Result<(), LostSymbols> {
         let got: BTreeMap<&str, &str> = resolved.lines().filter_map(assignment).collect();
-        let lost: Vec<String> = self
+        let mut lost: Vec<String> = self
             .symbols
             .iter()
             .filter_map(|(symbol, wanted)| {
@@ -90,6 +95,8 @@ impl WantedConfig {
                 (value != wanted.value).then(text)
             })
             .collect();
+        let built_in = got.iter().filter(|(_, value)| **value == "y").map(|(symbol, _)| *symbol).collect();
+        lost.extend(self.requirements.unmet(&built_in));
         if lost.is_empty() { Ok(()) } else { Err(LostSymbols(lost)) }
     }
 
@@ -129,7 +136,8 @@ mod tests {
     use super::*;
 
     fn wanted(text: &str) -> Result<WantedConfig, SpecError> {
-        let mut wanted = WantedConfig { symbols: BTreeMap::new(), text: String::new() };
+        let requirements = Requirements::default();
+        let mut wanted = WantedConfig { symbols: BTreeMap::new(), requirements, text: String::new() };
         wanted.add("kernel-config/x.config", text).map(|()| wanted)
     }
 

@@ -1,6 +1,6 @@
 //! What lies beside artifacts: `.manifest.json`, `.kconfig` and `SHA256SUMS`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -78,17 +78,21 @@ impl<'a> Manifest<'a> {
     }
 }
 
-/// Puts the digests of `files` into the list of `dir`; lines of files that are gone are dropped.
-pub fn update_sums(dir: &Path, files: &BTreeMap<String, FileFacts>) -> io::Result<String> {
+/// The list of `dir` with the digests of `files`, which are about to be put there. Lines of files that are gone are
+/// dropped, and those of folders that are replaced.
+pub fn update_sums(dir: &Path, files: &BTreeMap<String, FileFacts>) -> String {
+    let top = |name: &str| name.split('/').next().unwrap_or(name).to_owned();
+    let replaced: BTreeSet<String> = files.keys().map(|name| top(name)).collect();
     let old = fs::read_to_string(dir.join(SUMS)).unwrap_or_default();
     let mut sums: BTreeMap<String, String> = BTreeMap::new();
     for line in old.lines() {
         if let Some((sum, name)) = line.split_once("  ")
+            && !replaced.contains(&top(name))
             && dir.join(name).is_file()
         {
             sums.insert(name.to_owned(), sum.to_owned());
         }
     }
     sums.extend(files.iter().map(|(name, facts)| (name.clone(), facts.sha256.to_string())));
-    Ok(sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect())
+    sums.iter().map(|(name, sum)| format!("{sum}  {name}\n")).collect()
 }

@@ -14,8 +14,8 @@ use nix::sys::stat::{Mode, umask};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// Children that `run` and `output` wait for: killed when the program is interrupted.
-static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// Children that `run` and `output` wait for, killed when the program is interrupted; none once that has happened.
+static RUNNING: Mutex<Option<BTreeSet<u32>>> = Mutex::new(Some(BTreeSet::new()));
 
 /// Lines of output that an error shows.
 const TAIL_LINES: usize = 25;
@@ -208,7 +208,9 @@ struct Running(u32);
 
 impl Running {
     fn new(child: &Child) -> Self {
-        running(|pids| pids.insert(child.id()));
+        if running(|pids| pids.insert(child.id())).is_none() {
+            kill_one(child.id());
+        }
         Self(child.id())
     }
 }
@@ -219,8 +221,8 @@ impl Drop for Running {
     }
 }
 
-fn running<T>(change: impl FnOnce(&mut BTreeSet<u32>) -> T) -> T {
-    change(&mut RUNNING.lock().unwrap_or_else(PoisonError::into_inner))
+fn running<T>(change: impl FnOnce(&mut BTreeSet<u32>) -> T) -> Option<T> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner).as_mut().map(change)
 }
 
 /// Does something with another file mode creation mask, which children inherit.
@@ -231,9 +233,15 @@ pub fn with_umask<T>(mask: u32, action: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Kills every tool that is being waited for; what a sandbox holds dies with it.
+/// Kills every tool that is being waited for, and every later one as soon as it starts; what a sandbox holds dies
+/// with it.
 pub fn kill_all() {
-    for pid in running(std::mem::take).into_iter().filter_map(|pid| i32::try_from(pid).ok()) {
+    let pids = RUNNING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    pids.into_iter().flatten().for_each(kill_one);
+}
+
+fn kill_one(pid: u32) {
+    if let Ok(pid) = i32::try_from(pid) {
         // One that has just ended by itself is no error.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
     }
