@@ -21,6 +21,14 @@ pub enum CompileError {
     /// A tool failed.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// Crates that our programs depend on could not be had.
+    #[error("cannot collect the crates of {folder}\nhint: cargo downloads them as this machine configures it")]
+    Vendor {
+        /// Folder of the program.
+        folder: String,
+        /// What cargo said.
+        source: ProcessError,
+    },
     /// A tool tree could not be made.
     #[error(transparent)]
     Tools(#[from] ToolsError),

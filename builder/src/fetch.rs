@@ -1,6 +1,9 @@
 //! Makes every pinned package local and verified. The only code that downloads during a build.
 
+use std::io;
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
 
 use crate::apt::{Apt, AptError};
 use crate::arch::Arch;
@@ -9,6 +12,9 @@ use crate::lock::{LockedPackage, PackageId};
 use crate::mirror::{Mirror, NoMirror};
 use crate::progress::Progress;
 use crate::store::{Store, StoreError};
+
+/// How apt begins to say why an address gave no file.
+const COMPLAINT: &str = "E: Failed to fetch ";
 
 /// Whether the network may be used.
 #[derive(Clone, Debug)]
@@ -29,7 +35,9 @@ pub enum FetchError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// `--offline`, and something is missing.
-    #[error("{count} of the inputs are not in the store, the first is {first}\nhint: build once without --offline")]
+    #[error(
+        "{count} of the inputs are not in the store, the first is {first}\nhint: build once without --offline"
+    )]
     Offline {
         /// How many.
         count: usize,
@@ -150,16 +158,19 @@ fn download(
         .map(|(_, package)| (address(mirror, package), scratch.path().join(package.sha256.to_string())))
         .collect();
     let step = progress.step("download", Some(files.len() as u64));
+    let mut complaints = Vec::new();
     let result = apt.download(&files, |line| {
         if line.starts_with("Get:") {
             step.advance(1);
         }
+        complaints.extend(line.strip_prefix(COMPLAINT).map(str::to_owned));
     });
     step.finish();
     // What arrived whole is kept even when another file failed, so that a second try is short.
     let mut first_error = None;
     for ((id, package), (address, path)) in missing.iter().zip(&files) {
-        if let Err(error) = accept(id, package, address, path, store, result.as_ref().err()) {
+        let complaint = complaints.iter().find_map(|text| text.strip_prefix(address.as_str())).map(str::trim);
+        if let Err(error) = accept(id, package, address, path, store, complaint) {
             first_error.get_or_insert(error);
         }
     }
@@ -176,39 +187,41 @@ fn accept(
     address: &str,
     path: &Path,
     store: &Store,
-    error: Option<&AptError>,
+    complaint: Option<&str>,
 ) -> Result<(), FetchError> {
-    let Ok((found, found_size)) = Digest::of_file(path) else {
-        return Err(FetchError::Download {
-            id: id.clone(),
-            name: id.split(':').next().unwrap_or(id).to_owned(),
-            version: package.version.clone(),
-            address: address.to_owned(),
-            cause: error.map(|error| reason(&error.to_string(), address)).unwrap_or_default(),
-        });
-    };
-    if (found, found_size) != (package.sha256, package.size) {
-        return Err(FetchError::Damaged {
-            id: id.clone(),
-            version: package.version.clone(),
-            address: address.to_owned(),
+    let found = Digest::of_file(path).ok();
+    if found == Some((package.sha256, package.size)) {
+        store.add_blob(path, package.sha256)?;
+        return Ok(());
+    }
+    let (id, version, address) = (id.clone(), package.version.clone(), address.to_owned());
+    if let Some(source) = complaint.and_then(no_room) {
+        let folder = path.parent().unwrap_or(path).to_owned();
+        return Err(FetchError::NoRoom { id, version, address, folder, source });
+    }
+    match (found, complaint) {
+        (Some((found, found_size)), None) => Err(FetchError::Damaged {
+            id,
+            version,
+            address,
             found,
             found_size,
             wanted: package.sha256,
             wanted_size: package.size,
-        });
+        }),
+        (found, complaint) => {
+            let part = found.map(|(_, size)| format!(": {size} of {} bytes came", package.size));
+            let cause = part.into_iter().chain(complaint.map(|text| format!(": {text}"))).collect();
+            let name = id.split(':').next().unwrap_or(&id).to_owned();
+            Err(FetchError::Download { id, name, version, address, cause })
+        }
     }
-    store.add_blob(path, package.sha256)?;
-    Ok(())
 }
 
-/// apt's own words about this address: `E: Failed to fetch ADDRESS  404  Not Found`.
-fn reason(text: &str, address: &str) -> String {
-    let about = |line: &str| {
-        let rest = line.trim().strip_prefix("E: Failed to fetch ")?.strip_prefix(address)?;
-        Some(format!(": {}", rest.trim()))
-    };
-    text.lines().find_map(about).unwrap_or_default()
+/// The error behind apt's words `write (28: No space left on device)`, when it is about room.
+fn no_room(complaint: &str) -> Option<io::Error> {
+    let is_said = |error: &Errno| complaint.contains(&format!("({}: ", *error as i32));
+    [Errno::ENOSPC, Errno::EDQUOT].into_iter().find(is_said).map(io::Error::from)
 }
 
 /// Versions with an epoch or a tilde are plain in indexes but must be escaped in addresses.

@@ -61,7 +61,8 @@ pub fn remove_all() {
     let paths = LIVE.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
     for _ in 0..TRIES {
         // A thread that is still at work may make files again, so a folder counts as gone when it stayed away.
-        let left = paths.iter().filter(|path| path.exists()).inspect(|path| drop(fs::remove_dir_all(path))).count();
+        let left =
+            paths.iter().filter(|path| path.exists()).inspect(|path| drop(fs::remove_dir_all(path))).count();
         if left == 0 {
             return;
         }
@@ -71,6 +72,7 @@ pub fn remove_all() {
 
 fn live<T>(change: impl FnOnce(&mut BTreeSet<PathBuf>) -> T) -> io::Result<T> {
     let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
-    let paths = live.as_mut().ok_or_else(|| io::Error::new(io::ErrorKind::Interrupted, "the program is ending"))?;
+    let paths =
+        live.as_mut().ok_or_else(|| io::Error::new(io::ErrorKind::Interrupted, "the program is ending"))?;
     Ok(change(paths))
 }

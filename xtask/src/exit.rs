@@ -1,7 +1,11 @@
 //! Exit codes by class of error, and how errors are printed.
 
+use std::error::Error;
+use std::fmt;
+use std::io::{self, ErrorKind};
 use std::process::ExitCode;
 
+use lepton_builder::arch::UnknownArch;
 use lepton_builder::artifact::UnknownFormat;
 use lepton_builder::build::BuildError;
 use lepton_builder::compile::CompileError;
@@ -25,6 +29,18 @@ const TOOL: u8 = 4;
 /// Ctrl-C: 128 + SIGINT, as shells count.
 pub(crate) const INTERRUPTED: i32 = 130;
 
+/// An argument that only a command can judge.
+#[derive(Debug)]
+pub(crate) struct BadArgument(pub String);
+
+impl Error for BadArgument {}
+
+impl fmt::Display for BadArgument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Prints the error with its causes and gives its exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     eprintln!("error: {error}");
@@ -35,34 +51,65 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 }
 
 fn class(error: &anyhow::Error) -> u8 {
-    error.chain().find_map(|cause| class_of(cause)).unwrap_or(OTHER)
+    // A disk without room spoils whatever is done at that moment; it says nothing about the input or the tool.
+    if error.chain().any(is_lack_of_room) {
+        return OTHER;
+    }
+    error.chain().find_map(class_of).unwrap_or(OTHER)
 }
 
-fn class_of(error: &(dyn std::error::Error + 'static)) -> Option<u8> {
-    if let Some(error) = error.downcast_ref::<BuildError>() {
-        return match error {
-            BuildError::Spec(_) | BuildError::Lock(_) | BuildError::Assemble(_) => Some(SPEC),
-            BuildError::Tools(error) => class_of_tools(error),
-            BuildError::Compile(error) => match error {
-                CompileError::Process(_) => Some(TOOL),
-                CompileError::Tools(error) => class_of_tools(error),
-                CompileError::Lock(_) | CompileError::Spec(_) | CompileError::Config(_) => Some(SPEC),
-                CompileError::Manifest { .. } => Some(SPEC),
-                _ => None,
-            },
-            BuildError::Pack(PackError::Process(_)) => Some(TOOL),
-            _ => None,
-        };
+fn is_lack_of_room(error: &(dyn Error + 'static)) -> bool {
+    let kind = error.downcast_ref().map(io::Error::kind);
+    matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem))
+}
+
+fn class_of(error: &(dyn Error + 'static)) -> Option<u8> {
+    if let Some(error) = error.downcast_ref() {
+        return class_of_build(error);
     }
-    if let Some(error) = error.downcast_ref::<ToolsError>() {
+    if let Some(error) = error.downcast_ref() {
+        return class_of_compile(error);
+    }
+    if let Some(error) = error.downcast_ref() {
         return class_of_tools(error);
     }
     if let Some(error) = error.downcast_ref::<UpdateError>() {
-        return Some(if matches!(error, UpdateError::Apt(_) | UpdateError::NotIndexed(_)) { INPUT } else { SPEC });
+        return Some(if matches!(error, UpdateError::Apt(_) | UpdateError::NotIndexed(_)) {
+            INPUT
+        } else {
+            SPEC
+        });
     }
-    let spec = error.is::<SpecError>() || error.is::<BadName>() || error.is::<UnknownFormat>() || error.is::<LockError>();
-    let input = error.is::<FetchError>() || error.is::<NoMirror>();
-    spec.then_some(SPEC).or(input.then_some(INPUT))
+    let is_argument = error.is::<BadArgument>()
+        || error.is::<BadName>()
+        || error.is::<UnknownFormat>()
+        || error.is::<UnknownArch>();
+    let is_spec = is_argument || error.is::<SpecError>() || error.is::<LockError>();
+    let is_input = error.is::<FetchError>() || error.is::<NoMirror>();
+    is_spec.then_some(SPEC).or(is_input.then_some(INPUT))
+}
+
+fn class_of_build(error: &BuildError) -> Option<u8> {
+    match error {
+        BuildError::Spec(_) | BuildError::Lock(_) | BuildError::Assemble(_) => Some(SPEC),
+        BuildError::Tools(error) => class_of_tools(error),
+        BuildError::Compile(error) => class_of_compile(error),
+        BuildError::Pack(PackError::Process(_)) => Some(TOOL),
+        _ => None,
+    }
+}
+
+fn class_of_compile(error: &CompileError) -> Option<u8> {
+    match error {
+        CompileError::Process(_) => Some(TOOL),
+        CompileError::Vendor { .. } => Some(INPUT),
+        CompileError::Tools(error) => class_of_tools(error),
+        CompileError::Lock(_)
+        | CompileError::Spec(_)
+        | CompileError::Config(_)
+        | CompileError::Manifest { .. } => Some(SPEC),
+        _ => None,
+    }
 }
 
 fn class_of_tools(error: &ToolsError) -> Option<u8> {

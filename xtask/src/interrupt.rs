@@ -1,5 +1,6 @@
 //! Ctrl-C: temporary folders are removed, running tools die, nothing stays under a final name.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use lepton_builder::{process, scratch};
@@ -7,6 +8,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::exit::INTERRUPTED;
+
+/// Whether a signal came.
+static SEEN: AtomicBool = AtomicBool::new(false);
 
 /// Waits for signals on a thread of its own. Sandboxed tools die with this program.
 pub(crate) fn install() {
@@ -16,6 +20,7 @@ pub(crate) fn install() {
     };
     thread::spawn(move || {
         if signals.forever().next().is_some() {
+            SEEN.store(true, Ordering::SeqCst);
             eprintln!("interrupted");
             process::kill_all();
             scratch::remove_all();
@@ -23,4 +28,12 @@ pub(crate) fn install() {
             std::process::exit(INTERRUPTED);
         }
     });
+}
+
+/// Does not return after a signal: the tool that was killed is no error to report, and the program ends when its
+/// folders are gone.
+pub(crate) fn wait_if_seen() {
+    while SEEN.load(Ordering::SeqCst) {
+        thread::park();
+    }
 }

@@ -42,5 +42,6 @@ fn main() -> ExitCode {
             Ok(ExitCode::SUCCESS)
         }
     };
+    interrupt::wait_if_seen();
     result.unwrap_or_else(|error| exit::report(&error))
 }

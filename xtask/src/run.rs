@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow, bail};
-use lepton_boot_tests::machine::{Bus, Disk, DiskFormat, Firmware, Forward, Kernel, Machine, Network};
+use anyhow::Context as _;
 use lepton_boot_tests::interactive;
+use lepton_boot_tests::machine::{Bus, Disk, DiskFormat, Firmware, Forward, Kernel, Machine, Network};
 use lepton_builder::artifact::Format;
 
 use crate::cli::{Cli, RunFirmware, RunFormat, RunOptions};
 use crate::context::{CommandResult, Context};
-use crate::image;
+use crate::exit::BadArgument;
+use crate::image::{self, Order};
 
 /// Where `run` puts what it boots.
 const OUT: &str = "out";
@@ -18,8 +19,10 @@ const OUT: &str = "out";
 /// `cargo xtask run`.
 pub(crate) fn run(options: &RunOptions, cli: &Cli) -> CommandResult {
     if options.firmware == RunFirmware::Bios && options.format != RunFormat::Iso {
-        bail!("only the ISO boots with BIOS firmware\nhint: add --format iso");
+        let text = "only the ISO boots with BIOS firmware\nhint: add --format iso";
+        return Err(BadArgument(text.to_owned()).into());
     }
+    let forwards = forwards(&options.forward)?;
     let context = Context::new(cli, options.offline)?;
     let (image, arch) = context.target(&options.target)?;
     let format = match options.format {
@@ -28,14 +31,16 @@ pub(crate) fn run(options: &RunOptions, cli: &Cli) -> CommandResult {
         RunFormat::Iso => Format::Iso,
         RunFormat::Kernel => Format::Pxe,
     };
-    let built = image::build(&context, &image, arch, &[format], Path::new(OUT), options.offline)?;
+    let formats = [format];
+    let order = Order { offline: options.offline, ..Order::plain(&formats, Path::new(OUT)) };
+    let built = image::build(&context, &image, arch, &order)?;
     let plan = built.locked.plan();
     let path = Path::new(OUT).join(format!("{}.{}", built.locked.stem(), format.extension()));
     let path = path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?;
     let mut machine = Machine::new(arch)
         .memory_mib(options.memory.unwrap_or(plan.machine.memory_mib))
         .cpus(options.smp.unwrap_or(plan.machine.cpus))
-        .network(Network::Host(forwards(&options.forward)?));
+        .network(Network::Host(forwards));
     if options.firmware == RunFirmware::Bios {
         machine = machine.firmware(Firmware::Bios);
     }
@@ -54,13 +59,17 @@ pub(crate) fn run(options: &RunOptions, cli: &Cli) -> CommandResult {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn forwards(texts: &[String]) -> Result<Vec<Forward>> {
+fn forwards(texts: &[String]) -> Result<Vec<Forward>, BadArgument> {
     let parse = |text: &String| {
         let (host, guest) = text.split_once(':')?;
         Some(Forward { host: host.parse().ok()?, guest: guest.parse().ok()? })
     };
     texts
         .iter()
-        .map(|text| parse(text).ok_or_else(|| anyhow!("{text:?} is no port forward; write HOST:GUEST, as in 8080:80")))
+        .map(|text| {
+            let wrong =
+                || BadArgument(format!("{text:?} is no port forward; write HOST:GUEST, as in 8080:80"));
+            parse(text).ok_or_else(wrong)
+        })
         .collect()
 }

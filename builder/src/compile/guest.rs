@@ -141,7 +141,8 @@ impl GuestBuild<'_> {
         if self.offline {
             process = process.arg("--offline");
         }
-        process.arg(vendor).run(|_| step.advance(1))?;
+        let collected = process.arg(vendor).run(|_| step.advance(1));
+        collected.map_err(|source| CompileError::Vendor { folder: self.folder.to_owned(), source })?;
         step.finish();
         fs::create_dir_all(vendor).map_err(file_error("make", vendor))?;
         fs::write(&stamp, wanted).map_err(file_error("write", stamp))
