@@ -29,7 +29,13 @@ pub(crate) fn package(files: &Files) -> Vec<u8> {
     ar.into_inner().expect("writing to memory")
 }
 
-fn append(tar: &mut tar::Builder<impl std::io::Write>, path: &str, mode: u32, kind: tar::EntryType, bytes: &[u8]) {
+fn append(
+    tar: &mut tar::Builder<impl std::io::Write>,
+    path: &str,
+    mode: u32,
+    kind: tar::EntryType,
+    bytes: &[u8],
+) {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(kind);
     header.set_mode(mode);

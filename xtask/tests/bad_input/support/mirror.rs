@@ -84,14 +84,16 @@ impl Mirror {
                 break;
             }
         }
-        let path = request.split(' ').nth(1).and_then(|path| path.strip_prefix("/debian/")).unwrap_or_default();
+        let path =
+            request.split(' ').nth(1).and_then(|path| path.strip_prefix("/debian/")).unwrap_or_default();
         let answer = {
             let mut state = self.state();
             state.asked.push(path.to_owned());
             state.answers.get(path).cloned()
         };
         let Some(answer) = answer else {
-            return stream.write_all(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+            return stream
+                .write_all(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
         };
         let (Answer::File(bytes) | Answer::Half(bytes) | Answer::Stall(bytes)) = &answer;
         let len = bytes.len();

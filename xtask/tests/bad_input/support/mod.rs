@@ -3,7 +3,7 @@
 
 mod deb;
 pub(crate) mod mirror;
-mod repository;
+pub(crate) mod repository;
 pub(crate) mod tools;
 
 use std::collections::BTreeMap;
@@ -83,7 +83,7 @@ impl Bench {
     /// `program` in the environment of this bench: nothing of the machine's own reaches it.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.env_clear().stdin(Stdio::null());
+        command.env_clear().stdin(Stdio::null()).current_dir(self.dir.path());
         command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", self.path("home"));
         command.env("LEPTON_STORE", self.store()).env("LEPTON_DEBIAN_MIRROR", self.mirror.address());
         // The only thing asked of it is to vendor crates, and the repository uses none.
@@ -109,7 +109,9 @@ impl Bench {
     pub(crate) fn image_after(&self, setup: &str, unshare: &[&str], check: &str) -> Command {
         let mut command = self.command("unshare");
         let script = format!("{setup} || exit 99; \"$@\"; code=$?; {check}; exit $code");
-        command.args(unshare).args(["sh", "-c", &script, "sh", XTASK, "image", "tiny", "--format", "uki,pxe"]);
+        command
+            .args(unshare)
+            .args(["sh", "-c", &script, "sh", XTASK, "image", "tiny", "--format", "uki,pxe"]);
         command.arg("--out").arg(self.out()).arg("--repo").arg(self.path("repo"));
         command
     }
@@ -166,7 +168,11 @@ pub(crate) fn rest_of_errors(child: &mut std::process::Child) -> String {
 /// The exit code, one error, and what it says.
 pub(crate) fn assert_failure(status: ExitStatus, text: &str, code: i32, words: &[&str]) {
     assert_eq!(status.code(), Some(code), "{status}\n{text}");
-    assert_eq!(text.lines().filter(|line| line.starts_with("error: ")).count(), 1, "one error is wanted\n{text}");
+    assert_eq!(
+        text.lines().filter(|line| line.starts_with("error: ")).count(),
+        1,
+        "one error is wanted\n{text}"
+    );
     for word in words {
         assert!(text.contains(word), "{word:?} is missing in\n{text}");
     }

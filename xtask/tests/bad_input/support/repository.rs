@@ -46,14 +46,17 @@ const FILES: [(&str, &str); 9] = [
         "kernel-config/kernel.toml",
         "source = \"linux-source-6.12\"\nbase = \"allnoconfig\"\nfragments = [\"base\"]\n",
     ),
-    ("kernel-config/base.config", "# Everything runs programs.\nCONFIG_BINFMT_ELF=y\n# CONFIG_MODULES is not set\n"),
+    (
+        "kernel-config/base.config",
+        "# Everything runs programs.\nCONFIG_BINFMT_ELF=y\n# CONFIG_MODULES is not set\n",
+    ),
     ("builder/tools.toml", "suites = []\n\n[sets]\n"),
     ("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"init\"]\n"),
     ("Cargo.lock", "version = 4\n"),
     ("init/Cargo.toml", "[package]\nname = \"init\"\nversion = \"0.1.0\"\nedition = \"2024\"\n"),
 ];
 
-/// Bytes of the one file of the image: more than a small disk holds, and nothing that compresses.
+/// Bytes of the one file of the image: more than a small disk holds, and the tools here compress nothing.
 pub(crate) const DATA_BYTES: usize = 1 << 20;
 
 /// Writes the repository and puts its packages on the mirror.
@@ -78,7 +81,8 @@ pub(crate) fn write(repo: &Path, mirror: &Mirror, scripts: &Scripts) -> BTreeMap
 /// Writes one file.
 pub(crate) fn write_file(repo: &Path, name: &str, text: &str) {
     let path = repo.join(name);
-    fs::create_dir_all(path.parent().expect("it lies in the repository")).expect("a folder of the repository");
+    fs::create_dir_all(path.parent().expect("it lies in the repository"))
+        .expect("a folder of the repository");
     fs::write(path, text).expect("a file of the repository");
 }
 
