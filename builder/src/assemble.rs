@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use lepton_formats::Content;
 
+use crate::machine_config::MachineConfig;
 use crate::name::{BadName, RootPath};
 use crate::plan::{LockedPlan, PlannedPackage};
 use crate::tree::{Clash, Node, NodeKind, RootTree};
@@ -47,7 +48,7 @@ pub enum AssembleError {
 }
 
 /// The root tree of a plan; `repo` holds the packages' own files.
-pub fn root_tree(locked: &LockedPlan, repo: &Path) -> Result<RootTree, AssembleError> {
+pub fn root_tree(locked: &LockedPlan, config: &MachineConfig, repo: &Path) -> Result<RootTree, AssembleError> {
     let mut tree = RootTree::default();
     for path in MOUNT_POINTS {
         tree.add(path.parse()?, folder(BUILDER))?;
@@ -56,6 +57,10 @@ pub fn root_tree(locked: &LockedPlan, repo: &Path) -> Result<RootTree, AssembleE
     for (path, text) in texts {
         let kind = NodeKind::File(Content::from(text.into_bytes()));
         tree.add(path.parse()?, Node { mode: 0o644, kind, owner: BUILDER.to_owned() })?;
+    }
+    for (path, text) in config.files() {
+        let kind = NodeKind::File(Content::from(text.as_bytes()));
+        tree.add(path.clone(), Node { mode: 0o644, kind, owner: "the machine config".to_owned() })?;
     }
     for package in &locked.plan().packages {
         add_package(&mut tree, package, &repo.join("packages").join(package.name.as_str()))?;

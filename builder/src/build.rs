@@ -16,6 +16,7 @@ use crate::compile::kernel::{self, KernelBuild};
 use crate::digest::{Digest, KeyBuilder};
 use crate::kernel_config::WantedConfig;
 use crate::lock::{Lock, LockError};
+use crate::machine_config::MachineConfig;
 use crate::manifest::{self, Manifest};
 use crate::name::ImageName;
 use crate::pack::{self, PackError};
@@ -31,6 +32,8 @@ use crate::tools::{Toolbox, ToolsError};
 pub struct Request<'a> {
     /// The repository.
     pub catalog: &'a Catalog,
+    /// The machine config to build in.
+    pub config: &'a MachineConfig,
     /// The lock.
     pub lock: &'a Lock,
     /// The image.
@@ -112,7 +115,7 @@ pub fn plan(catalog: &Catalog, image: &ImageName, arch: Arch) -> Result<Plan, Bu
 
 /// Builds an image.
 pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, BuildError> {
-    let locked = plan(request.catalog, request.image, request.arch)?.lock(request.lock)?;
+    let locked = plan(request.catalog, request.image, request.arch)?.with_config(request.config).lock(request.lock)?;
     let wanted = WantedConfig::load(request.catalog.root(), &locked.plan().kernel, request.arch)
         .map_err(|error| BuildError::Spec(vec![error]))?;
     let kernel_build =
@@ -125,7 +128,7 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         cargo: request.cargo,
         offline: request.offline,
     };
-    let tree = assemble::root_tree(&locked, request.catalog.root())?;
+    let tree = assemble::root_tree(&locked, request.config, request.catalog.root())?;
     let key = KeyBuilder::new("artifacts")
         .with_digest("builder", request.builder)
         .with_digest("plan", locked.digest())

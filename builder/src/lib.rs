@@ -17,6 +17,7 @@ pub mod host;
 pub mod kernel_config;
 pub mod lock;
 pub mod lock_update;
+pub mod machine_config;
 pub mod manifest;
 pub mod mirror;
 pub mod name;

@@ -10,6 +10,7 @@ use crate::cmdline;
 use crate::digest::{Digest, KeyBuilder};
 use crate::kernel_config::KernelSpec;
 use crate::lock::{Lock, LockError};
+use crate::machine_config::MachineConfig;
 use crate::name::{ImageName, PackageName};
 use crate::spec::{Budgets, Catalog, Disk, ImageSpec, Install, Machine, Parsed, Recipe, SpecError};
 use crate::suggest;
@@ -31,6 +32,9 @@ pub struct Plan {
     pub summary: String,
     /// The kernel's command line.
     pub cmdline: String,
+    /// Digest of the machine config that is built in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_sha256: Option<Digest>,
     /// Partition sizes.
     pub disk: Disk,
     /// The virtual machine that the OVA describes.
@@ -92,12 +96,19 @@ impl Plan {
             arch,
             summary: value.summary.clone(),
             cmdline: cmdline::kernel_arguments(arch, &value.kernel_arguments),
+            config_sha256: None,
             disk: value.disk,
             machine: value.machine,
             budgets: value.budgets,
             kernel,
             packages: order.done,
         })
+    }
+
+    /// The same plan with a machine config built in.
+    pub fn with_config(mut self, config: &MachineConfig) -> Self {
+        self.config_sha256 = config.digest();
+        self
     }
 
     /// The plan as people read it.

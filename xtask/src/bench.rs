@@ -9,7 +9,8 @@ use lepton_builder::artifact::Format;
 
 use crate::cli::{Cli, Target};
 use crate::context::{CommandResult, Context};
-use crate::{image, test};
+use crate::image::{self, Order};
+use crate::test;
 
 /// Where the measured artifacts lie.
 const OUT: &str = "out/bench";
@@ -20,10 +21,10 @@ pub(crate) fn bench(target: &Target, cli: &Cli) -> CommandResult {
     let (image, arch) = context.target(target)?;
     let out = context.catalog.root().join(OUT);
     let first = Instant::now();
-    let built = image::build(&context, &image, arch, &Format::ALL, &out, false)?;
+    let built = image::build(&context, &image, arch, &Order::plain(&Format::ALL, &out))?;
     let first = first.elapsed();
     let again = Instant::now();
-    image::build(&context, &image, arch, &Format::ALL, &out, false)?;
+    image::build(&context, &image, arch, &Order::plain(&Format::ALL, &out))?;
     let again = again.elapsed();
     let ready = lepton_boot_tests::measure(&test::boot_context(&context, &built, &out)?)?;
 

@@ -77,6 +77,9 @@ pub(crate) struct ImageOptions {
     /// Processes at once [default: as many as processors].
     #[arg(long)]
     pub jobs: Option<usize>,
+    /// Machine config in TOML to build in: the default that the host starts with.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Download nothing: everything must be in the store.
     #[arg(long)]
     pub offline: bool,

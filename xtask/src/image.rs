@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use anyhow::Result;
 use lepton_builder::arch::Arch;
 use lepton_builder::artifact::Format;
-use lepton_builder::build::{self, Built, Request};
+use lepton_builder::build::{self, BuildError, Built, Request};
 use lepton_builder::compile::kernel::KernelBuild;
 use lepton_builder::kernel_config::WantedConfig;
+use lepton_builder::machine_config::MachineConfig;
 use lepton_builder::name::ImageName;
 use lepton_builder::sandbox;
 
@@ -22,7 +23,12 @@ pub(crate) fn image(options: &ImageOptions, cli: &Cli) -> CommandResult {
     let mut context = Context::new(cli, options.offline)?;
     context.host.jobs = options.jobs.unwrap_or(context.host.jobs);
     let (image, arch) = context.target(&options.target)?;
-    let built = build(&context, &image, arch, &formats, &options.out, options.offline)?;
+    let config = match &options.config {
+        Some(path) => MachineConfig::load(path).map_err(BuildError::Spec)?,
+        None => MachineConfig::NONE,
+    };
+    let order = Order { formats: &formats, config: &config, out: &options.out, offline: options.offline };
+    let built = build(&context, &image, arch, &order)?;
     for (_, name) in &built.written {
         let size: u64 = built
             .files
@@ -52,26 +58,37 @@ pub(crate) fn plan(options: &PlanOptions, cli: &Cli) -> CommandResult {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What to make of an image, and where.
+#[derive(Debug)]
+pub(crate) struct Order<'a> {
+    pub formats: &'a [Format],
+    pub config: &'a MachineConfig,
+    pub out: &'a Path,
+    pub offline: bool,
+}
+
+impl<'a> Order<'a> {
+    /// Formats in a folder, without a machine config.
+    pub(crate) fn plain(formats: &'a [Format], out: &'a Path) -> Self {
+        static NO_CONFIG: MachineConfig = MachineConfig::NONE;
+        Self { formats, config: &NO_CONFIG, out, offline: false }
+    }
+}
+
 /// Builds for any command.
-pub(crate) fn build(
-    context: &Context,
-    image: &ImageName,
-    arch: Arch,
-    formats: &[Format],
-    out: &Path,
-    offline: bool,
-) -> Result<Built> {
+pub(crate) fn build(context: &Context, image: &ImageName, arch: Arch, order: &Order<'_>) -> Result<Built> {
     sandbox::check()?;
     let request = Request {
         catalog: &context.catalog,
         lock: &context.lock,
         image,
         arch,
-        formats,
-        out,
+        formats: order.formats,
+        config: order.config,
+        out: order.out,
         jobs: context.host.jobs,
         cargo: &context.host.cargo,
-        offline,
+        offline: order.offline,
         builder: own_digest()?,
     };
     Ok(build::build(&request, &context.toolbox())?)

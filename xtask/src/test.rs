@@ -14,7 +14,7 @@ use lepton_builder::process::Process;
 
 use crate::cli::{Cli, Target, TestOptions};
 use crate::context::{CommandResult, Context};
-use crate::image;
+use crate::image::{self, Order};
 
 /// Where the tested artifacts lie.
 const OUT: &str = "out/test";
@@ -34,7 +34,7 @@ pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
     let (image, arch) = context.target(&target)?;
     context.progress.line(&format!("== {image} for {arch}, every format"));
     let out = context.catalog.root().join(OUT);
-    let built = image::build(&context, &image, arch, &Format::ALL, &out, false)?;
+    let built = image::build(&context, &image, arch, &Order::plain(&Format::ALL, &out))?;
     if options.names.is_empty() {
         context.progress.line("== command line");
         cargo(&context, &["test", "--quiet", "--package", "xtask"])?;
