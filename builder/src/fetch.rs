@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::lock::{LockedPackage, PackageId};
 use crate::mirror::{Mirror, NoMirror};
 use crate::progress::Progress;
-use crate::store::{Store, StoreError};
+use crate::store::{FileFacts, Store, StoreError};
 
 /// How apt begins to say why an address gave no file.
 const COMPLAINT: &str = "E: Failed to fetch ";
@@ -82,27 +82,23 @@ pub enum FetchError {
         source: io::Error,
     },
     /// The mirror gave other bytes.
-    #[error(
-        "{id} {version} from {address} is damaged: {found_size} bytes with sha256 {found}, packages.lock wants \
-         {wanted_size} bytes with sha256 {wanted}\nhint: the mirror or a proxy in between gives something else; set \
-         LEPTON_DEBIAN_MIRROR to another mirror"
-    )]
-    Damaged {
-        /// The package.
-        id: PackageId,
-        /// Its version.
-        version: String,
-        /// Where it came from.
-        address: String,
-        /// What came.
-        found: Digest,
-        /// Length of what came.
-        found_size: u64,
-        /// What the lock wants.
-        wanted: Digest,
-        /// Length the lock wants.
-        wanted_size: u64,
-    },
+    #[error(transparent)]
+    Damaged(Box<Damaged>),
+}
+
+/// A file that came whole but is not the pinned one.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{id} {version} from {address} is damaged: {} bytes with sha256 {}, packages.lock wants {} bytes with sha256 {}\n\
+     hint: the mirror or a proxy in between gives something else; set LEPTON_DEBIAN_MIRROR to another mirror",
+    found.size, found.sha256, wanted.size, wanted.sha256
+)]
+pub struct Damaged {
+    id: PackageId,
+    version: String,
+    address: String,
+    found: FileFacts,
+    wanted: FileFacts,
 }
 
 impl Source {
@@ -200,15 +196,11 @@ fn accept(
         return Err(FetchError::NoRoom { id, version, address, folder, source });
     }
     match (found, complaint) {
-        (Some((found, found_size)), None) => Err(FetchError::Damaged {
-            id,
-            version,
-            address,
-            found,
-            found_size,
-            wanted: package.sha256,
-            wanted_size: package.size,
-        }),
+        (Some((sha256, size)), None) => {
+            let found = FileFacts { sha256, size };
+            let wanted = FileFacts { sha256: package.sha256, size: package.size };
+            Err(FetchError::Damaged(Box::new(Damaged { id, version, address, found, wanted })))
+        }
         (found, complaint) => {
             let part = found.map(|(_, size)| format!(": {size} of {} bytes came", package.size));
             let cause = part.into_iter().chain(complaint.map(|text| format!(": {text}"))).collect();

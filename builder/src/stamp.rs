@@ -13,6 +13,9 @@ use crate::artifact::Format;
 use crate::digest::{Digest, KeyBuilder};
 use crate::store::{FileFacts, Store};
 
+/// What a build wrote, by format, and the facts of every file.
+type Artifacts = (Vec<(Format, String)>, BTreeMap<String, FileFacts>);
+
 #[derive(Serialize, Deserialize)]
 struct Stamp {
     written: Vec<(String, String)>,
@@ -31,7 +34,7 @@ pub(crate) fn unchanged(
     store: &Store,
     out: &Path,
     key: Digest,
-) -> Option<(Vec<(Format, String)>, BTreeMap<String, FileFacts>)> {
+) -> Option<Artifacts> {
     let stamp: Stamp = serde_json::from_slice(&fs::read(path(store, out, key)?).ok()?).ok()?;
     let same = |(name, seen): (&String, &Seen)| {
         fs::metadata(out.join(name)).is_ok_and(|meta| {

@@ -1,0 +1,139 @@
+//! The command line with the real repository, kernel source and compilers: `cargo xtask test` runs these after it has
+//! built the image. Nothing in its store is changed but for tool trees that were missing.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests start the program under test and are told where the store is"
+)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use walkdir::WalkDir;
+
+/// The variable that names the store of a finished build.
+const STORE_VARIABLE: &str = "LEPTON_TEST_STORE";
+/// What a copy of the repository holds: the descriptions, and no code.
+const DESCRIPTIONS: [&str; 5] =
+    ["packages.lock", "builder/tools.toml", "images", "kernel-config", "packages"];
+
+/// The finished store, or nothing where there is none.
+fn finished_store() -> Option<PathBuf> {
+    let store = std::env::var_os(STORE_VARIABLE).map(PathBuf::from);
+    if store.is_none() {
+        eprintln!(
+            "left out: {STORE_VARIABLE} is not set; `cargo xtask test` sets it when it has built the image"
+        );
+    }
+    store
+}
+
+/// A store in `dir` with the downloads, trees and outputs of `finished`, but for the outputs that hold `without`.
+fn store_like(finished: &Path, dir: &Path, without: &str) -> PathBuf {
+    let store = dir.join("store");
+    fs::create_dir_all(store.join("outputs")).expect("a folder in a new folder");
+    for shared in ["blobs", "trees"] {
+        symlink(finished.join(shared), store.join(shared)).expect("a link in a new folder");
+    }
+    for entry in WalkDir::new(finished.join("outputs")).min_depth(1).max_depth(1).sort_by_file_name() {
+        let entry = entry.expect("the store can be read");
+        if !entry.path().join(without).exists() {
+            symlink(entry.path(), store.join("outputs").join(entry.file_name()))
+                .expect("a link in a new folder");
+        }
+    }
+    store
+}
+
+fn xtask(store: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.arg("--quiet").env("LEPTON_STORE", store).stdin(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The gate that nothing asked for is lost, on the real kconfig: a symbol no kernel has, and one that only another
+/// symbol may set.
+#[test]
+fn symbols_that_kconfig_does_not_give() {
+    let Some(finished) = finished_store() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let store = store_like(&finished, dir.path(), "no such file");
+    let repo = dir.path().join("repo");
+    copy_descriptions(&repo);
+    let fragment = repo.join("kernel-config/base.config");
+    let wanted = fs::read_to_string(&fragment).expect("the fragment");
+    let line = wanted.lines().count() + 1;
+    fs::write(&fragment, format!("{wanted}CONFIG_NO_SUCH_SYMBOL=y\nCONFIG_BROKEN=y\n"))
+        .expect("the fragment");
+    let output =
+        xtask(&store).args(["plan", "--kernel-config", "--repo"]).arg(&repo).output().expect("it starts");
+    let text = text(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert_eq!(output.stdout, b"", "a configuration that is not what was asked for is not printed");
+    let next = line + 1;
+    for words in [
+        "lost 2 wanted symbols",
+        &format!("kernel-config/base.config:{line}: CONFIG_NO_SUCH_SYMBOL=y became n"),
+        &format!("kernel-config/base.config:{next}: CONFIG_BROKEN=y became n"),
+    ] {
+        assert!(text.contains(words), "{words:?} is missing in\n{text}");
+    }
+    assert_eq!(
+        WalkDir::new(store.join("work")).min_depth(1).into_iter().count(),
+        0,
+        "work is left in the store"
+    );
+}
+
+/// Two builds at once compile PID 1 once, and write the same bytes.
+#[test]
+fn two_builds_share_a_store() {
+    let Some(finished) = finished_store() else { return };
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let store = store_like(&finished, dir.path(), "init");
+    let outs = [dir.path().join("first"), dir.path().join("second")];
+    let builds = outs.clone().map(|out| {
+        let mut command = xtask(&store);
+        command
+            .args(["image", "--offline", "--format", "uki,iso,ova", "--out"])
+            .arg(out)
+            .spawn()
+            .expect("it starts")
+    });
+    for build in builds {
+        let output = build.wait_with_output().expect("it can be waited for");
+        assert!(output.status.success(), "{}", text(&output));
+    }
+    let [first, second] = outs.map(|out| contents(&out));
+    assert_eq!(first.len(), 6, "artifacts, manifest, configuration and digests");
+    assert!(first == second, "two builds at once gave different bytes");
+}
+
+fn contents(out: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = WalkDir::new(out).min_depth(1).sort_by_file_name().into_iter();
+    let file = |entry: walkdir::DirEntry| {
+        let name = entry.path().strip_prefix(out).expect("it was found below").to_owned();
+        (name, fs::read(entry.path()).expect("an artifact"))
+    };
+    entries.map(|entry| file(entry.expect("the folder can be read"))).collect()
+}
+
+fn copy_descriptions(to: &Path) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository");
+    for name in DESCRIPTIONS {
+        for entry in WalkDir::new(from.join(name)).sort_by_file_name() {
+            let entry = entry.expect("the repository can be read");
+            let target = to.join(entry.path().strip_prefix(from).expect("it was found below"));
+            if entry.file_type().is_file() {
+                fs::create_dir_all(target.parent().expect("it lies in the copy"))
+                    .expect("a folder of the copy");
+                fs::copy(entry.path(), target).expect("a file of the copy");
+            }
+        }
+    }
+}
