@@ -68,6 +68,7 @@ fn boot(started: Duration, consoles: &mut Consoles) -> Result<Events, StepError>
         sources.extend(options.used.then(|| "cmdline".to_owned()));
         let report = Report {
             image: OsRelease::read(),
+            arch: std::env::consts::ARCH,
             kernel: started,
             ready: clock::since_boot(),
             memory: MemInfo::read(),

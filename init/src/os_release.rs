@@ -1,6 +1,6 @@
 //! `/usr/lib/os-release`: which image this is (os-release(5)).
 //!
-//! Only the three keys that the ready line reports are kept; a missing key is `None`, not an error, because it
+//! Only the two keys that the ready line reports are kept; a missing key is `None`, not an error, because it
 //! must not stop a boot.
 
 use std::fs;
@@ -12,8 +12,6 @@ pub struct OsRelease {
     pub image: Option<String>,
     /// `IMAGE_VERSION`
     pub version: Option<String>,
-    /// `ARCHITECTURE`
-    pub arch: Option<String>,
 }
 
 impl OsRelease {
@@ -29,7 +27,6 @@ impl OsRelease {
             match line.split_once('=') {
                 Some(("IMAGE_ID", value)) => release.image = Some(unquote(value)),
                 Some(("IMAGE_VERSION", value)) => release.version = Some(unquote(value)),
-                Some(("ARCHITECTURE", value)) => release.arch = Some(unquote(value)),
                 _ => {}
             }
         }
@@ -65,7 +62,6 @@ mod tests {
         );
         assert_eq!(release.image.as_deref(), Some("node"));
         assert_eq!(release.version.as_deref(), Some("1.2 \"rc\""));
-        assert_eq!(release.arch.as_deref(), Some("x86-64"));
         assert_eq!(OsRelease::parse("#IMAGE_ID=x\nIMAGE_IDX=y"), OsRelease::default());
     }
 }

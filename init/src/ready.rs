@@ -45,6 +45,8 @@ impl MemInfo {
 pub struct Report {
     /// Which image runs.
     pub image: OsRelease,
+    /// Architecture that this program was built for, as the image's file name has it.
+    pub arch: &'static str,
     /// Kernel start to the start of PID 1.
     pub kernel: Duration,
     /// Kernel start to now.
@@ -70,7 +72,7 @@ impl Report {
         let report = Json::Object(vec![
             ("image", text(&self.image.image)),
             ("version", text(&self.image.version)),
-            ("arch", text(&self.image.arch)),
+            ("arch", self.arch.into()),
             ("kernel_ms", millis(self.kernel).into()),
             ("ready_ms", millis(self.ready).into()),
             ("mem_used_kb", self.memory.map(MemInfo::used_kb).into()),
@@ -117,7 +119,8 @@ mod tests {
     #[test]
     fn the_line_has_every_field_in_order() {
         let mut report = Report {
-            image: OsRelease { image: Some("minimal".into()), version: Some("0.1.0".into()), arch: None },
+            image: OsRelease { image: Some("minimal".into()), version: Some("0.1.0".into()) },
+            arch: "x86_64",
             kernel: Duration::from_micros(1_150_999),
             ready: Duration::from_millis(1200),
             memory: Some(MemInfo { total_kb: 10, available_kb: 4 }),
@@ -127,7 +130,7 @@ mod tests {
             sources: vec!["image".into(), "cmdline".into()],
             errors: vec!["bad \"x\"".into()],
         };
-        expect![[r#"lepton: ready {"image":"minimal","version":"0.1.0","arch":null,"kernel_ms":1150,"ready_ms":1200,"mem_used_kb":6,"hostname":"edge-1","addresses":["192.0.2.1","2001:db8::1"],"state":{"device":"/dev/vda2","filesystem":"ext4"},"config":{"sources":["image","cmdline"],"errors":["bad \"x\""]},"services":{}}"#]]
+        expect![[r#"lepton: ready {"image":"minimal","version":"0.1.0","arch":"x86_64","kernel_ms":1150,"ready_ms":1200,"mem_used_kb":6,"hostname":"edge-1","addresses":["192.0.2.1","2001:db8::1"],"state":{"device":"/dev/vda2","filesystem":"ext4"},"config":{"sources":["image","cmdline"],"errors":["bad \"x\""]},"services":{}}"#]]
         .assert_eq(&report.line());
 
         report.state = State { device: None, filesystem: "tmpfs" };

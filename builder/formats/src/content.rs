@@ -2,6 +2,7 @@
 //!
 //! Formats hold `Content`, never whole images, so that memory use does not grow with the image.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use crate::sparse::Sparse;
 
 /// A cheap handle on a run of bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Content {
     source: Source,
     start: u64,
@@ -23,6 +24,13 @@ enum Source {
     Memory(Arc<[u8]>),
     File(Arc<File>),
     Image(Arc<Sparse>),
+}
+
+impl fmt::Debug for Content {
+    /// Length only: the bytes may be millions.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} bytes)", self.len)
+    }
 }
 
 impl Content {
