@@ -1,5 +1,6 @@
 //! Ctrl-C: temporary folders are removed, running tools die, nothing stays under a final name.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -21,7 +22,8 @@ pub(crate) fn install() {
     thread::spawn(move || {
         if signals.forever().next().is_some() {
             SEEN.store(true, Ordering::SeqCst);
-            eprintln!("interrupted");
+            // The terminal may be gone together with whoever sent the signal.
+            let _ = writeln!(std::io::stderr(), "interrupted");
             process::kill_all();
             scratch::remove_all();
             #[expect(clippy::exit, reason = "other threads may be anywhere; their folders are gone already")]
