@@ -23,7 +23,9 @@ pub struct Apt {
 #[non_exhaustive]
 pub enum AptError {
     /// The machine has none.
-    #[error("cannot find {0}: inputs are fetched by apt, which every Debian and Ubuntu has\nhint: install the package apt")]
+    #[error(
+        "cannot find {0}: inputs are fetched by apt, which every Debian and Ubuntu has\nhint: install the package apt"
+    )]
     Missing(&'static str),
     /// The private configuration could not be written.
     #[error("cannot write apt's configuration below {path}")]
@@ -42,7 +44,13 @@ impl Apt {
     /// A configuration below `dir` that sees only `sources` (lines of sources.list(5)).
     pub fn new(dir: &Path, host: Arch, sources: &str) -> Result<Self, AptError> {
         let fail = |source| AptError::Write { path: dir.to_owned(), source };
-        for name in ["etc/apt.conf.d", "etc/preferences.d", "etc/trusted.gpg.d", "state/lists/partial", "cache/archives/partial"] {
+        for name in [
+            "etc/apt.conf.d",
+            "etc/preferences.d",
+            "etc/trusted.gpg.d",
+            "state/lists/partial",
+            "cache/archives/partial",
+        ] {
             fs::create_dir_all(dir.join(name)).map_err(fail)?;
         }
         fs::write(dir.join("state/status"), "").map_err(fail)?;
@@ -67,7 +75,8 @@ impl Apt {
             writeln!(text, "{key} \"{value}\";").expect("writing to a string cannot fail");
         }
         let names: Vec<String> = Arch::ALL.iter().map(|arch| format!("\"{}\";", arch.debian())).collect();
-        writeln!(text, "APT::Architectures {{{}}};", names.concat()).expect("writing to a string cannot fail");
+        writeln!(text, "APT::Architectures {{{}}};", names.concat())
+            .expect("writing to a string cannot fail");
         let config = dir.join("apt.conf");
         fs::write(&config, text).map_err(fail)?;
         Ok(Self { config, lists: dir.join("state/lists") })
@@ -80,7 +89,8 @@ impl Apt {
 
     /// The addresses of `packages` and all they depend on.
     pub fn resolve(&self, packages: &[String]) -> Result<Vec<String>, AptError> {
-        let text = self.program("apt-get")?.args(["install", "--yes", "--print-uris"]).args(packages).output()?;
+        let text =
+            self.program("apt-get")?.args(["install", "--yes", "--print-uris"]).args(packages).output()?;
         Ok(addresses(&text))
     }
 

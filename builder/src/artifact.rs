@@ -55,7 +55,8 @@ pub struct UnknownFormat {
 
 impl Format {
     /// All formats, in the order they are written.
-    pub const ALL: [Self; 7] = [Self::Uki, Self::Raw, Self::Qcow2, Self::Vmdk, Self::Ova, Self::Iso, Self::Pxe];
+    pub const ALL: [Self; 7] =
+        [Self::Uki, Self::Raw, Self::Qcow2, Self::Vmdk, Self::Ova, Self::Iso, Self::Pxe];
     /// What is written when nothing is asked for.
     pub const DEFAULT: [Self; 2] = [Self::Iso, Self::Ova];
 

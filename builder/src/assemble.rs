@@ -48,12 +48,19 @@ pub enum AssembleError {
 }
 
 /// The root tree of a plan; `repo` holds the packages' own files.
-pub fn root_tree(locked: &LockedPlan, config: &MachineConfig, repo: &Path) -> Result<RootTree, AssembleError> {
+pub fn root_tree(
+    locked: &LockedPlan,
+    config: &MachineConfig,
+    repo: &Path,
+) -> Result<RootTree, AssembleError> {
     let mut tree = RootTree::default();
     for path in MOUNT_POINTS {
         tree.add(path.parse()?, folder(BUILDER))?;
     }
-    let texts = [("/usr/lib/os-release", os_release(locked)), ("/usr/share/lepton/plan.toml", locked.text().to_owned())];
+    let texts = [
+        ("/usr/lib/os-release", os_release(locked)),
+        ("/usr/share/lepton/plan.toml", locked.text().to_owned()),
+    ];
     for (path, text) in texts {
         let kind = NodeKind::File(Content::from(text.into_bytes()));
         tree.add(path.parse()?, Node { mode: 0o644, kind, owner: BUILDER.to_owned() })?;
@@ -91,8 +98,11 @@ fn add_package(tree: &mut RootTree, package: &PlannedPackage, dir: &Path) -> Res
     }
     for install in &package.install {
         let path = dir.join(&install.from);
-        let content = Content::open(&path)
-            .map_err(|source| AssembleError::Missing { package: owner.clone(), path, source })?;
+        let content = Content::open(&path).map_err(|source| AssembleError::Missing {
+            package: owner.clone(),
+            path,
+            source,
+        })?;
         let mode = u32::from_str_radix(&install.mode, 8).ok().filter(|mode| *mode <= 0o7777);
         let mode = mode.ok_or_else(|| AssembleError::Mode {
             package: owner.clone(),

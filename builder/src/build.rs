@@ -115,7 +115,8 @@ pub fn plan(catalog: &Catalog, image: &ImageName, arch: Arch) -> Result<Plan, Bu
 
 /// Builds an image.
 pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, BuildError> {
-    let locked = plan(request.catalog, request.image, request.arch)?.with_config(request.config).lock(request.lock)?;
+    let locked =
+        plan(request.catalog, request.image, request.arch)?.with_config(request.config).lock(request.lock)?;
     let wanted = WantedConfig::load(request.catalog.root(), &locked.plan().kernel, request.arch)
         .map_err(|error| BuildError::Spec(vec![error]))?;
     let kernel_build =
@@ -141,7 +142,12 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
     if let Some((written, files)) = stamp::unchanged(toolbox.store, request.out, key) {
         return Ok(Built { locked, written, files, unchanged: true });
     }
-    toolbox.progress.line(&format!("plan of {} for {}:\n{}", request.image, request.arch, indented(locked.text())));
+    toolbox.progress.line(&format!(
+        "plan of {} for {}:\n{}",
+        request.image,
+        request.arch,
+        indented(locked.text())
+    ));
 
     let kernel = kernel_build.output(toolbox)?;
     let init = init_build.output(toolbox)?;
@@ -153,8 +159,7 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
     let state = pack::ext4::write(locked.plan().disk.state_mib, &seed, locked.date(), &tools, work.path())?;
 
     fs::create_dir_all(request.out).map_err(out_error("make", request.out))?;
-    let fresh = Scratch::new_in(request.out, ".lepton-")
-        .map_err(out_error("write to", request.out))?;
+    let fresh = Scratch::new_in(request.out, ".lepton-").map_err(out_error("write to", request.out))?;
     let initrd_content = Content::open(&initrd).map_err(out_error("read", &initrd))?;
     let payload = Payload { locked: &locked, kernel: &kernel, initrd: initrd_content, state, tools: &tools };
     let written = artifact::write(&payload, request.formats, fresh.path(), toolbox.progress)?;
@@ -184,7 +189,9 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
 fn publish(fresh: &Scratch, out: &Path, files: &BTreeMap<String, FileFacts>) -> Result<(), BuildError> {
     let listed = walkdir::WalkDir::new(fresh.path()).min_depth(1).max_depth(1).sort_by_file_name();
     let names = listed.into_iter().map(|entry| entry.map(|entry| entry.file_name().to_owned()));
-    let mut names = names.collect::<Result<Vec<_>, _>>().map_err(|error| out_error("list", fresh.path())(error.into()))?;
+    let mut names = names
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| out_error("list", fresh.path())(error.into()))?;
     // Written before anything is renamed, because it may not fit on the disk.
     let sums = manifest::update_sums(out, files);
     let fresh_sums = fresh.path().join(manifest::SUMS);

@@ -22,7 +22,9 @@ pub enum CompileError {
     #[error(transparent)]
     Process(#[from] ProcessError),
     /// Crates that our programs depend on could not be had.
-    #[error("cannot collect the crates of {folder}\nhint: cargo downloads them as this machine configures it")]
+    #[error(
+        "cannot collect the crates of {folder}\nhint: cargo downloads them as this machine configures it"
+    )]
     Vendor {
         /// Folder of the program.
         folder: String,

@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn writes_dates() {
-        for (seconds, text) in [(0, "1970-01-01"), (951_825_601, "2000-02-29"), (1_795_227_046, "2026-11-21")] {
+        for (seconds, text) in [(0, "1970-01-01"), (951_825_601, "2000-02-29"), (1_795_227_046, "2026-11-21")]
+        {
             assert_eq!(format_date(seconds), text);
         }
     }

@@ -51,7 +51,8 @@ impl Host {
         let mirror = Mirror::find(variable(mirror::VARIABLE).as_deref(), &os_release, Path::new("/etc/apt"));
         let jobs = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         // cargo names itself to the programs it runs.
-        let cargo = variable("CARGO").map(PathBuf::from).or_else(|| on_path("cargo")).ok_or(HostError::NoCargo)?;
+        let cargo =
+            variable("CARGO").map(PathBuf::from).or_else(|| on_path("cargo")).ok_or(HostError::NoCargo)?;
         Ok(Self { arch: Arch::host()?, store, mirror, cargo, jobs })
     }
 }

@@ -107,7 +107,8 @@ impl WantedConfig {
                 if line.trim().is_empty() || line.starts_with("# ") || line == "#" {
                     continue;
                 }
-                let message = format!("{line:?} is neither CONFIG_X=y, `# CONFIG_X is not set` nor a comment");
+                let message =
+                    format!("{line:?} is neither CONFIG_X=y, `# CONFIG_X is not set` nor a comment");
                 return Err(SpecError { place, message });
             };
             let wanted = Wanted { value: value.to_owned(), place: place.clone() };
@@ -143,7 +144,8 @@ mod tests {
 
     #[test]
     fn the_gate_names_each_lost_symbol_and_its_line() {
-        let wanted = wanted("# why\nCONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"x\"\nCONFIG_D=n\n").unwrap();
+        let wanted =
+            wanted("# why\nCONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"x\"\nCONFIG_D=n\n").unwrap();
         assert_eq!(wanted.text(), "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=\"x\"\nCONFIG_D=n\n");
         assert!(wanted.check("CONFIG_A=y\nCONFIG_C=\"x\"\n").is_ok());
         let error = wanted.check("CONFIG_B=y\nCONFIG_C=\"x\"\n").unwrap_err().to_string();

@@ -74,7 +74,8 @@ pub enum UpdateError {
 impl Tools {
     /// Reads the description in a repository.
     pub fn load(repo: &Path) -> Result<Self, UpdateError> {
-        let text = fs::read_to_string(repo.join(TOOLS_FILE)).map_err(|error| UpdateError::Tools(error.to_string()))?;
+        let text = fs::read_to_string(repo.join(TOOLS_FILE))
+            .map_err(|error| UpdateError::Tools(error.to_string()))?;
         toml::from_str(&text).map_err(|error| UpdateError::Tools(error.to_string()))
     }
 }
@@ -157,7 +158,12 @@ fn sources(repo: &Path, tools: &Tools, mirror: &Mirror) -> String {
     let archs: Vec<&str> = Arch::ALL.iter().map(|arch| arch.debian()).collect();
     let line = |suite: &Suite| {
         let key = if suite.archive == Archive::DebianSecurity { &keys[1] } else { &keys[0] };
-        format!("deb [arch={} signed-by={key}] {} {} main\n", archs.join(","), mirror.address(suite.archive), suite.name)
+        format!(
+            "deb [arch={} signed-by={key}] {} {} main\n",
+            archs.join(","),
+            mirror.address(suite.archive),
+            suite.name
+        )
     };
     tools.suites.iter().map(line).collect()
 }

@@ -46,7 +46,10 @@ impl MachineConfig {
     pub fn load(path: &Path) -> Result<Self, Vec<SpecError>> {
         let shown = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|error| {
-            vec![SpecError { place: shown.clone(), message: format!("cannot read the machine config: {error}") }]
+            vec![SpecError {
+                place: shown.clone(),
+                message: format!("cannot read the machine config: {error}"),
+            }]
         })?;
         Self::parse(&shown, text)
     }
@@ -68,7 +71,10 @@ impl MachineConfig {
             match file.path.get_ref().as_str().strip_prefix("/etc") {
                 Some(below) if below.starts_with('/') => files.push((etc_path(below), file.content.clone())),
                 _ => {
-                    let message = format!("{} is not below /etc, the only place for files of a machine config", file.path.get_ref());
+                    let message = format!(
+                        "{} is not below /etc, the only place for files of a machine config",
+                        file.path.get_ref()
+                    );
                     errors.push(parsed.error_at(&file.path, message));
                 }
             }
@@ -108,7 +114,10 @@ mod tests {
         let text = "hostname = \"edge-1\"\n[[files]]\npath = \"/etc/motd\"\ncontent = \"hello\"\n".to_owned();
         let config = MachineConfig::parse("x.toml", text).unwrap();
         let files: Vec<(&str, &str)> = config.files().map(|(path, text)| (path.as_str(), text)).collect();
-        assert_eq!(files, [("/usr/share/lepton/etc/hostname", "edge-1\n"), ("/usr/share/lepton/etc/motd", "hello")]);
+        assert_eq!(
+            files,
+            [("/usr/share/lepton/etc/hostname", "edge-1\n"), ("/usr/share/lepton/etc/motd", "hello")]
+        );
     }
 
     #[test]

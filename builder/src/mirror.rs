@@ -43,10 +43,14 @@ impl Mirror {
         if !os_release.lines().any(|line| line == "ID=debian") {
             return Err(NoMirror { why: "this machine is no Debian".to_owned() });
         }
-        let addresses: Vec<String> =
-            source_files(etc_apt).iter().filter_map(|path| std::fs::read_to_string(path).ok()).flat_map(|text| addresses(&text)).collect();
-        Self::from_addresses(&addresses)
-            .ok_or_else(|| NoMirror { why: format!("no source below {} is a Debian archive", etc_apt.display()) })
+        let addresses: Vec<String> = source_files(etc_apt)
+            .iter()
+            .filter_map(|path| std::fs::read_to_string(path).ok())
+            .flat_map(|text| addresses(&text))
+            .collect();
+        Self::from_addresses(&addresses).ok_or_else(|| NoMirror {
+            why: format!("no source below {} is a Debian archive", etc_apt.display()),
+        })
     }
 
     fn from_addresses(addresses: &[String]) -> Option<Self> {
@@ -89,7 +93,9 @@ fn source_files(etc_apt: &Path) -> Vec<PathBuf> {
     let is_source = |path: &Path| path.extension().is_some_and(|ext| ext == "list" || ext == "sources");
     let listed = walkdir::WalkDir::new(etc_apt.join("sources.list.d")).sort_by_file_name();
     let mut files = vec![etc_apt.join("sources.list")];
-    files.extend(listed.into_iter().flatten().map(walkdir::DirEntry::into_path).filter(|path| is_source(path)));
+    files.extend(
+        listed.into_iter().flatten().map(walkdir::DirEntry::into_path).filter(|path| is_source(path)),
+    );
     files
 }
 

@@ -183,7 +183,8 @@ impl Order<'_> {
         }
         if path.contains(&name) {
             let names: Vec<&str> = path.iter().chain([&name]).map(PackageName::as_str).collect();
-            self.errors.push(file.error_at(wanted, format!("packages need each other: {}", names.join(" -> "))));
+            self.errors
+                .push(file.error_at(wanted, format!("packages need each other: {}", names.join(" -> "))));
             return;
         }
         match self.catalog.recipe(&name) {

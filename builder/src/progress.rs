@@ -38,7 +38,11 @@ enum View {
 impl Progress {
     /// Bars when standard error is a terminal.
     pub fn new() -> Self {
-        if std::io::stderr().is_terminal() { Self(Mode::Bars(MultiProgress::new())) } else { Self(Mode::Plain) }
+        if std::io::stderr().is_terminal() {
+            Self(Mode::Bars(MultiProgress::new()))
+        } else {
+            Self(Mode::Plain)
+        }
     }
 
     /// No output.

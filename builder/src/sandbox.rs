@@ -7,8 +7,8 @@
 
 mod enter;
 
-pub use enter::enter;
 pub(crate) use enter::RESOLV_CONF;
+pub use enter::enter;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +29,8 @@ pub struct NoSandbox {
 
 /// Fails at once, before any work, where a sandbox cannot be made.
 pub fn check() -> Result<(), NoSandbox> {
-    let probe = Process::new("/proc/self/exe").arg(ENTER).arg(enter::PROBE).shown_as("the sandbox".to_owned());
+    let probe =
+        Process::new("/proc/self/exe").arg(ENTER).arg(enter::PROBE).shown_as("the sandbox".to_owned());
     probe.run(|_| {}).map_err(|source| NoSandbox { source })
 }
 
@@ -72,12 +73,7 @@ pub struct Sandbox {
 impl Sandbox {
     /// `program` of the unpacked tool tree at `tree`.
     pub fn new(tree: &Path, program: &str) -> Self {
-        let env = [
-            ("PATH", "/usr/bin:/usr/sbin"),
-            ("HOME", "/tmp"),
-            ("LC_ALL", "C.UTF-8"),
-            ("TZ", "UTC"),
-        ];
+        let env = [("PATH", "/usr/bin:/usr/sbin"), ("HOME", "/tmp"), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC")];
         Self {
             tree: tree.to_owned(),
             binds: Vec::new(),

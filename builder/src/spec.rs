@@ -185,10 +185,7 @@ impl<T: DeserializeOwned> Parsed<T> {
             Ok(value) => Ok(Self { value, shown: shown.to_owned(), text }),
             Err(error) => {
                 let line = error.span().map_or(1, |span| line_of(&text, span.start));
-                Err(SpecError {
-                    place: format!("{shown}:{line}"),
-                    message: with_suggestion(error.message()),
-                })
+                Err(SpecError { place: format!("{shown}:{line}"), message: with_suggestion(error.message()) })
             }
         }
     }
@@ -236,7 +233,8 @@ impl Catalog {
         if !images.contains(name) {
             let known: Vec<&str> = images.iter().map(ImageName::as_str).collect();
             let hint = suggest::hint(name.as_str(), known.iter().copied());
-            let message = format!("no image {name:?}{hint} (images: {})", known.join(", "), name = name.as_str());
+            let message =
+                format!("no image {name:?}{hint} (images: {})", known.join(", "), name = name.as_str());
             return Err(SpecError { place: "images".to_owned(), message });
         }
         Parsed::load(&self.root, &format!("images/{name}.toml"))
@@ -249,7 +247,10 @@ impl Catalog {
                 return Ok(name);
             }
         }
-        Err(SpecError { place: "images".to_owned(), message: "no image says default = true; name one".to_owned() })
+        Err(SpecError {
+            place: "images".to_owned(),
+            message: "no image says default = true; name one".to_owned(),
+        })
     }
 
     /// One package's recipe.
@@ -258,7 +259,8 @@ impl Catalog {
     }
 
     fn list(&self, folder: &str) -> Vec<String> {
-        let listed = walkdir::WalkDir::new(self.root.join(folder)).min_depth(1).max_depth(1).sort_by_file_name();
+        let listed =
+            walkdir::WalkDir::new(self.root.join(folder)).min_depth(1).max_depth(1).sort_by_file_name();
         listed.into_iter().flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 }

@@ -30,15 +30,13 @@ struct Seen {
 }
 
 /// The artifacts that this key gave, if every file still is as it was written.
-pub(crate) fn unchanged(
-    store: &Store,
-    out: &Path,
-    key: Digest,
-) -> Option<Artifacts> {
+pub(crate) fn unchanged(store: &Store, out: &Path, key: Digest) -> Option<Artifacts> {
     let stamp: Stamp = serde_json::from_slice(&fs::read(path(store, out, key)?).ok()?).ok()?;
     let same = |(name, seen): (&String, &Seen)| {
         fs::metadata(out.join(name)).is_ok_and(|meta| {
-            meta.len() == seen.facts.size && modified_ns(&meta) == seen.modified_ns && meta.ino() == seen.inode
+            meta.len() == seen.facts.size
+                && modified_ns(&meta) == seen.modified_ns
+                && meta.ino() == seen.inode
         })
     };
     if !stamp.files.iter().all(same) {
@@ -70,7 +68,10 @@ pub(crate) fn record(
 
 fn path(store: &Store, out: &Path, key: Digest) -> Option<PathBuf> {
     let out = out.canonicalize().ok()?;
-    let name = KeyBuilder::new("stamp").with_digest("key", key).with("out", out.to_string_lossy().as_bytes()).finish();
+    let name = KeyBuilder::new("stamp")
+        .with_digest("key", key)
+        .with("out", out.to_string_lossy().as_bytes())
+        .finish();
     Some(store.cache("stamps").ok()?.join(name.to_string()))
 }
 

@@ -8,10 +8,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
-use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::scratch::Scratch;
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
 
 /// Name of the digest list inside an output.
 const OUTPUT_LIST: &str = "output.json";
@@ -94,25 +94,37 @@ impl Store {
     /// Waits until no other build makes the entry `name`.
     pub fn lock(&self, name: &str) -> Result<EntryLock, StoreError> {
         let path = self.root.join("locks").join(name);
-        let open = File::create(&path)
-            .map_err(|source| StoreError { action: "make", path: path.clone(), source })?;
-        let file = Flock::lock(open, FlockArg::LockExclusive)
-            .map_err(|(_, error)| StoreError { action: "lock", path, source: error.into() })?;
+        let open = File::create(&path).map_err(|source| StoreError {
+            action: "make",
+            path: path.clone(),
+            source,
+        })?;
+        let file = Flock::lock(open, FlockArg::LockExclusive).map_err(|(_, error)| StoreError {
+            action: "lock",
+            path,
+            source: error.into(),
+        })?;
         Ok(EntryLock { _file: file })
     }
 
     /// A scratch folder in the store's file system, removed when dropped.
     pub fn scratch(&self, label: &str) -> Result<Scratch, StoreError> {
         let dir = self.root.join("work");
-        Scratch::new_in(&dir, &format!("{label}-"))
-            .map_err(|source| StoreError { action: "make a folder in", path: dir, source })
+        Scratch::new_in(&dir, &format!("{label}-")).map_err(|source| StoreError {
+            action: "make a folder in",
+            path: dir,
+            source,
+        })
     }
 
     /// A folder that outlives a build, for what a tool caches itself (cargo's target folder).
     pub fn cache(&self, label: &str) -> Result<PathBuf, StoreError> {
         let path = self.root.join("work").join(format!("cache-{label}"));
-        fs::create_dir_all(&path)
-            .map_err(|source| StoreError { action: "make", path: path.clone(), source })?;
+        fs::create_dir_all(&path).map_err(|source| StoreError {
+            action: "make",
+            path: path.clone(),
+            source,
+        })?;
         Ok(path)
     }
 
@@ -162,7 +174,11 @@ impl Store {
         }
         let list = serde_json::to_vec_pretty(&files).expect("names and numbers serialize");
         let list_path = dir.path().join(OUTPUT_LIST);
-        fs::write(&list_path, list).map_err(|source| StoreError { action: "write", path: list_path, source })?;
+        fs::write(&list_path, list).map_err(|source| StoreError {
+            action: "write",
+            path: list_path,
+            source,
+        })?;
         make_readable(dir.path())?;
         let path = self.root.join("outputs").join(key.to_string());
         if path.exists() {
@@ -207,8 +223,11 @@ impl Output {
 /// Temporary folders are private; entries of a shared store are not.
 fn make_readable(dir: &Path) -> Result<(), StoreError> {
     use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(dir, fs::Permissions::from_mode(0o755))
-        .map_err(|source| StoreError { action: "open up", path: dir.into(), source })
+    fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).map_err(|source| StoreError {
+        action: "open up",
+        path: dir.into(),
+        source,
+    })
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
@@ -216,10 +235,17 @@ fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {
-    fs::remove_file(path).map_err(|source| StoreError { action: "remove the damaged", path: path.into(), source })
+    fs::remove_file(path).map_err(|source| StoreError {
+        action: "remove the damaged",
+        path: path.into(),
+        source,
+    })
 }
 
 fn remove_dir(path: &Path) -> Result<(), StoreError> {
-    fs::remove_dir_all(path)
-        .map_err(|source| StoreError { action: "remove the damaged", path: path.into(), source })
+    fs::remove_dir_all(path).map_err(|source| StoreError {
+        action: "remove the damaged",
+        path: path.into(),
+        source,
+    })
 }

@@ -28,11 +28,8 @@ pub(crate) fn bench(target: &Target, cli: &Cli) -> CommandResult {
     let again = again.elapsed();
     let ready = lepton_boot_tests::measure(&test::boot_context(&context, &built, &out)?)?;
 
-    let mut table: Vec<(String, String)> = built
-        .files
-        .iter()
-        .map(|(name, facts)| (name.clone(), format!("{} bytes", facts.size)))
-        .collect();
+    let mut table: Vec<(String, String)> =
+        built.files.iter().map(|(name, facts)| (name.clone(), format!("{} bytes", facts.size))).collect();
     let state = if built.unchanged { "nothing changed" } else { "something changed" };
     table.extend([
         (format!("build, {state}"), format!("{:.2} s", first.as_secs_f64())),

@@ -78,7 +78,8 @@ impl Context {
 
 /// The top of the repository to read: the one asked for, else the one that this program was compiled from.
 pub(crate) fn repo(cli: &Cli) -> PathBuf {
-    let compiled_from = || Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned();
+    let compiled_from =
+        || Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned();
     cli.repo.clone().unwrap_or_else(compiled_from)
 }
 

@@ -42,7 +42,8 @@ pub(crate) fn lock(options: &LockOptions, cli: &Cli) -> CommandResult {
     report(old.as_ref(), &new, &progress);
     let fresh = path.with_extension("lock.new");
     fs::write(&fresh, render(&new)).with_context(|| format!("cannot write {}", fresh.display()))?;
-    fs::rename(&fresh, &path).map_err(|error| anyhow!(error).context(format!("cannot write {}", path.display())))?;
+    fs::rename(&fresh, &path)
+        .map_err(|error| anyhow!(error).context(format!("cannot write {}", path.display())))?;
     Ok(ExitCode::SUCCESS)
 }
 

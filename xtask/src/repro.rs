@@ -128,8 +128,11 @@ fn link_downloads(from: &Path, to: &Path) -> Result<()> {
 /// One line for every file that differs, with the first byte that does.
 fn compare(one: &Path, two: &Path) -> Result<Vec<String>> {
     let (names, others) = (files(one)?, files(two)?);
-    let mut differences: Vec<String> =
-        others.iter().filter(|name| !names.contains(name)).map(|name| format!("{} exists only once", name.display())).collect();
+    let mut differences: Vec<String> = others
+        .iter()
+        .filter(|name| !names.contains(name))
+        .map(|name| format!("{} exists only once", name.display()))
+        .collect();
     for name in &names {
         if !others.contains(name) {
             differences.push(format!("{} exists only once", name.display()));
@@ -157,7 +160,8 @@ fn first_difference(one: &Path, two: &Path) -> io::Result<Option<u64>> {
     let mut offset = 0;
     loop {
         let (had, other) = (fill(&mut readers[0], &mut left)?, fill(&mut readers[1], &mut right)?);
-        if let Some(at) = (0..had.max(other)).find(|at| *at >= had || *at >= other || left[*at] != right[*at]) {
+        if let Some(at) = (0..had.max(other)).find(|at| *at >= had || *at >= other || left[*at] != right[*at])
+        {
             return Ok(Some(offset + at as u64));
         }
         if had == 0 {

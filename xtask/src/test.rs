@@ -41,7 +41,8 @@ pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
     }
     context.progress.line("== artifacts");
     let selection = Selection { names: options.names.clone(), all: options.all };
-    let summary = boot_tests::run(&boot_context(&context, &built, &out)?, &selection, &mut std::io::stderr())?;
+    let summary =
+        boot_tests::run(&boot_context(&context, &built, &out)?, &selection, &mut std::io::stderr())?;
     if !summary.is_success() {
         bail!("{} of the tests failed", summary.failed.len());
     }
@@ -65,7 +66,11 @@ pub(crate) fn boot_context(context: &Context, built: &Built, out: &Path) -> Resu
 
 fn cargo(context: &Context, args: &[&str]) -> Result<()> {
     let store = context.host.store.as_os_str();
-    let process = Process::new(&context.host.cargo).inherit_env().cwd(context.catalog.root()).args(args).env(STORE_VARIABLE, store);
+    let process = Process::new(&context.host.cargo)
+        .inherit_env()
+        .cwd(context.catalog.root())
+        .args(args)
+        .env(STORE_VARIABLE, store);
     if !process.run_attached()?.success() {
         bail!("cargo {} failed", args.join(" "));
     }

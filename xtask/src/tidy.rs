@@ -67,7 +67,11 @@ fn members(repo: &Path, broken: &mut Vec<String>) -> Result<()> {
     let listed = walkdir::WalkDir::new(repo.join("packages")).min_depth(2).max_depth(2).sort_by_file_name();
     for entry in listed {
         let entry = entry?;
-        let folder = entry.path().parent().and_then(|dir| dir.strip_prefix(repo).ok()).map(|dir| dir.display().to_string());
+        let folder = entry
+            .path()
+            .parent()
+            .and_then(|dir| dir.strip_prefix(repo).ok())
+            .map(|dir| dir.display().to_string());
         if let Some(folder) = folder.filter(|_| entry.file_name() == "Cargo.toml")
             && !text.contains(&format!("\"{folder}\""))
         {

@@ -14,7 +14,8 @@ use super::{ArtifactError, Payload, create, file_error, open};
 pub(super) fn build(payload: &Payload<'_>, uki: &Content, seed: &Seed) -> Result<Sparse, ArtifactError> {
     let plan = payload.locked.plan();
     let suffix = plan.arch.efi_suffix();
-    let boot_manager = payload.tools.root().join(format!("usr/lib/systemd/boot/efi/systemd-boot{suffix}.efi"));
+    let boot_manager =
+        payload.tools.root().join(format!("usr/lib/systemd/boot/efi/systemd-boot{suffix}.efi"));
     let files = esp_files(&EspSpec {
         efi_arch: suffix,
         boot_manager: open(boot_manager)?,

@@ -4,7 +4,9 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use lepton_formats::ovf::{CdDrive, Disk, DiskController, Guest, HOST_PROPERTIES, OvfSpec, Product, descriptor};
+use lepton_formats::ovf::{
+    CdDrive, Disk, DiskController, Guest, HOST_PROPERTIES, OvfSpec, Product, descriptor,
+};
 use lepton_formats::{Content, Seed, Sparse, ova};
 
 use super::{ArtifactError, Payload, create, disk, file_error};
@@ -14,7 +16,12 @@ use crate::arch::Arch;
 const CIM_LINUX_64: u16 = 101;
 
 /// Writes the archive to `path`; the disk is written beside it first, because its size and digest come before it.
-pub(super) fn write(payload: &Payload<'_>, raw: &Sparse, seed: &Seed, path: &Path) -> Result<(), ArtifactError> {
+pub(super) fn write(
+    payload: &Payload<'_>,
+    raw: &Sparse,
+    seed: &Seed,
+    path: &Path,
+) -> Result<(), ArtifactError> {
     let plan = payload.locked.plan();
     let disk_path = path.with_extension("ova-disk");
     let stats = disk::vmdk(raw, seed, &disk_path)?;
@@ -26,7 +33,12 @@ pub(super) fn write(payload: &Payload<'_>, raw: &Sparse, seed: &Seed, path: &Pat
     let text = descriptor(&OvfSpec {
         name: &format!("lepton-{}", plan.image),
         product: Product { class: "lepton", name: "Lepton", vendor: "Lepton", version: plan.version },
-        disk: Disk { file: ova::DISK, file_len: stats.file_len, capacity: stats.capacity, populated: stats.populated },
+        disk: Disk {
+            file: ova::DISK,
+            file_len: stats.file_len,
+            capacity: stats.capacity,
+            populated: stats.populated,
+        },
         guest: Guest {
             cim_id: CIM_LINUX_64,
             vmware_id: plan.arch.vmware_guest(),

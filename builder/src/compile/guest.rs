@@ -129,7 +129,9 @@ impl GuestBuild<'_> {
     ) -> Result<(), CompileError> {
         let stamp = vendor.with_extension("stamp");
         let mut key = KeyBuilder::new("vendor");
-        for (path, bytes) in sources.iter().filter(|(path, _)| path.ends_with("Cargo.toml") || *path == "Cargo.lock") {
+        for (path, bytes) in
+            sources.iter().filter(|(path, _)| path.ends_with("Cargo.toml") || *path == "Cargo.lock")
+        {
             key = key.with(path, bytes);
         }
         let wanted = key.finish().to_string();
@@ -158,9 +160,10 @@ struct Manifest {
 impl Manifest {
     fn load(path: &Path) -> Result<Self, CompileError> {
         let text = fs::read_to_string(path).map_err(file_error("read", path))?;
-        let table = text
-            .parse()
-            .map_err(|error: toml::de::Error| CompileError::Manifest { path: path.to_owned(), message: error.to_string() })?;
+        let table = text.parse().map_err(|error: toml::de::Error| CompileError::Manifest {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
         Ok(Self { path: path.to_owned(), table })
     }
 
@@ -172,9 +175,10 @@ impl Manifest {
         let mut found = Vec::new();
         for (name, value) in tables.flatten() {
             let own = value.get("path").and_then(toml::Value::as_str).map(|path| join(folder, path));
-            let inherited = value.get("workspace").and(shared).and_then(|shared| {
-                shared.get(name)?.get("path")?.as_str().map(str::to_owned)
-            });
+            let inherited = value
+                .get("workspace")
+                .and(shared)
+                .and_then(|shared| shared.get(name)?.get("path")?.as_str().map(str::to_owned));
             found.extend(own.or(inherited));
         }
         found
@@ -201,7 +205,12 @@ impl Manifest {
 }
 
 /// Adds `folder` and the workspace crates it depends on, each once.
-fn closure(repo: &Path, root: &Manifest, folder: &str, folders: &mut Vec<String>) -> Result<(), CompileError> {
+fn closure(
+    repo: &Path,
+    root: &Manifest,
+    folder: &str,
+    folders: &mut Vec<String>,
+) -> Result<(), CompileError> {
     if folders.iter().any(|known| known == folder) {
         return Ok(());
     }
@@ -253,7 +262,8 @@ fn collect(repo: &Path, folder: &str, sources: &mut Sources) -> Result<(), Compi
 fn sync(stage: &Path, sources: &Sources) -> Result<(), CompileError> {
     fs::create_dir_all(stage).map_err(file_error("make", stage))?;
     for entry in walkdir::WalkDir::new(stage).sort_by_file_name().into_iter().flatten() {
-        let relative = entry.path().strip_prefix(stage).unwrap_or(entry.path()).to_string_lossy().into_owned();
+        let relative =
+            entry.path().strip_prefix(stage).unwrap_or(entry.path()).to_string_lossy().into_owned();
         if entry.file_type().is_file() && !sources.contains_key(&relative) {
             fs::remove_file(entry.path()).map_err(file_error("remove", entry.path()))?;
         }

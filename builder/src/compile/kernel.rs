@@ -23,7 +23,7 @@ pub const CONFIG: &str = "config";
 /// The kernel's release (`uname -r`) in the output.
 pub const RELEASE: &str = "release";
 /// Lines that `make` prints for a whole build, to draw the bar.
-const MAKE_LINES: u64 = 2_900;
+const MAKE_LINES: u64 = 3_040;
 
 /// A kernel to compile.
 #[derive(Debug)]
@@ -109,10 +109,7 @@ impl Build<'_> {
         let wanted = self.work.join("wanted.config");
         fs::write(&wanted, self.kernel.wanted.text()).map_err(file_error("write", &wanted))?;
         // kconfig takes the answers it is given and the base target answers the rest.
-        self.make()
-            .arg("KCONFIG_ALLCONFIG=/work/wanted.config")
-            .arg(&self.kernel.spec.base)
-            .run(|_| {})?;
+        self.make().arg("KCONFIG_ALLCONFIG=/work/wanted.config").arg(&self.kernel.spec.base).run(|_| {})?;
         let path = self.work.join("out/.config");
         let resolved = fs::read_to_string(&path).map_err(file_error("read", &path))?;
         self.kernel.wanted.check(&resolved)?;

@@ -17,7 +17,13 @@ const COMPRESSION: &str = "-zzstd,level=19";
 const CLUSTER: &str = "-C65536";
 
 /// Writes the tree as `rootfs.erofs` into `dir`.
-pub fn write(tree: &RootTree, seed: &Seed, date: u64, tools: &ToolTree, dir: &Path) -> Result<PathBuf, PackError> {
+pub fn write(
+    tree: &RootTree,
+    seed: &Seed,
+    date: u64,
+    tools: &ToolTree,
+    dir: &Path,
+) -> Result<PathBuf, PackError> {
     let archive = dir.join("root.tar");
     let file = File::create(&archive).map_err(file_error("make", &archive))?;
     write_tar(tree, date, BufWriter::new(file)).map_err(file_error("write", &archive))?;

@@ -26,7 +26,10 @@ pub fn write(mib: u32, seed: &Seed, date: u64, tools: &ToolTree, dir: &Path) -> 
         .env("E2FSPROGS_FAKE_TIME", date.to_string())
         .args(["-q", "-F", "-t", "ext4", "-b", &BLOCK_BYTES.to_string(), "-L", "lepton-state", "-m", "0"])
         .args(["-U", &uuid, "-E"])
-        .arg(format!("hash_seed={},root_owner=0:0,nodiscard,lazy_itable_init=1", hyphenated(seed.uuid("ext4 hash"))))
+        .arg(format!(
+            "hash_seed={},root_owner=0:0,nodiscard,lazy_itable_init=1",
+            hyphenated(seed.uuid("ext4 hash"))
+        ))
         .arg("/work/state.ext4")
         .run(|_| {})?;
     sparse(&path, len).map_err(file_error("read", &path))

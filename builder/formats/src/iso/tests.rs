@@ -90,7 +90,8 @@ fn boots_every_way() {
         file /isolinux/isolinux.bin ISOLINUX.BIN;1 at 28 bytes 3001
         file /isolinux/isolinux.cfg ISOLINUX.CFG;1 at 30 bytes 120
         file /isolinux/ldlinux.c32 LDLINUX.C32;1 at 31 bytes 7
-    "#]].assert_eq(&dump(&build(&spec()).unwrap()).unwrap());
+    "#]]
+    .assert_eq(&dump(&build(&spec()).unwrap()).unwrap());
 }
 
 #[test]
@@ -120,7 +121,8 @@ fn boots_without_bios() {
         directory / at 22 bytes 2048
         file /initrd INITRD.;1 at 39 bytes 5000
         file /vmlinuz VMLINUZ.;1 at 38 bytes 1024
-    "#]].assert_eq(&dump(&build(&spec).unwrap()).unwrap());
+    "#]]
+    .assert_eq(&dump(&build(&spec).unwrap()).unwrap());
 }
 
 #[test]
