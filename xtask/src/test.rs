@@ -22,22 +22,29 @@ const OUT: &str = "out/test";
 const BOOT_LIMIT: Duration = Duration::from_secs(240);
 /// Tells tests that need real tools where the store is.
 const STORE_VARIABLE: &str = "LEPTON_TEST_STORE";
+/// Tells them what that store was filled for: an image and an architecture.
+const IMAGE_VARIABLE: &str = "LEPTON_TEST_IMAGE";
 
 /// `cargo xtask test`.
 pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
     let context = Context::new(cli, false)?;
-    if options.names.is_empty() {
-        context.progress.line("== unit tests");
-        cargo(&context, &["test", "--quiet", "--workspace", "--exclude", "xtask"])?;
-    }
     let target = Target { image: options.image.clone(), arch: options.arch.clone() };
     let (image, arch) = context.target(&target)?;
+    if options.names.is_empty() {
+        context.progress.line("== unit tests");
+        let process = Process::new(&context.host.cargo).args(["test", "--quiet", "--workspace", "--exclude", "xtask"]);
+        succeed(&context, process)?;
+    }
     context.progress.line(&format!("== {image} for {arch}, every format"));
     let out = context.catalog.root().join(OUT);
     let built = image::build(&context, &image, arch, &Order::plain(&Format::ALL, &out))?;
     if options.names.is_empty() {
         context.progress.line("== command line");
-        cargo(&context, &["test", "--quiet", "--package", "xtask"])?;
+        let process = Process::new(&context.host.cargo)
+            .args(["test", "--quiet", "--package", "xtask"])
+            .env(STORE_VARIABLE, &context.host.store)
+            .env(IMAGE_VARIABLE, format!("{image} {arch}"));
+        succeed(&context, process)?;
     }
     context.progress.line("== artifacts");
     let selection = Selection { names: options.names.clone(), all: options.all };
@@ -64,15 +71,9 @@ pub(crate) fn boot_context(context: &Context, built: &Built, out: &Path) -> Resu
     })
 }
 
-fn cargo(context: &Context, args: &[&str]) -> Result<()> {
-    let store = context.host.store.as_os_str();
-    let process = Process::new(&context.host.cargo)
-        .inherit_env()
-        .cwd(context.catalog.root())
-        .args(args)
-        .env(STORE_VARIABLE, store);
-    if !process.run_attached()?.success() {
-        bail!("cargo {} failed", args.join(" "));
+fn succeed(context: &Context, process: Process) -> Result<()> {
+    if !process.inherit_env().cwd(context.catalog.root()).run_attached()?.success() {
+        bail!("the tests of the code failed");
     }
     Ok(())
 }

@@ -14,19 +14,30 @@ use walkdir::WalkDir;
 
 /// The variable that names the store of a finished build.
 const STORE_VARIABLE: &str = "LEPTON_TEST_STORE";
+/// The variable that names the image and the architecture that the store was filled for.
+const IMAGE_VARIABLE: &str = "LEPTON_TEST_IMAGE";
 /// What a copy of the repository holds: the descriptions, and no code.
 const DESCRIPTIONS: [&str; 5] =
     ["packages.lock", "builder/tools.toml", "images", "kernel-config", "packages"];
 
-/// The finished store, or nothing where there is none.
-fn finished_store() -> Option<PathBuf> {
-    let store = std::env::var_os(STORE_VARIABLE).map(PathBuf::from);
-    if store.is_none() {
+/// A store that holds everything that one image is made of.
+struct Finished {
+    store: PathBuf,
+    image: String,
+    arch: String,
+}
+
+/// What the variables name, or nothing where they are not set.
+fn finished() -> Option<Finished> {
+    let Some(store) = std::env::var_os(STORE_VARIABLE) else {
         eprintln!(
             "left out: {STORE_VARIABLE} is not set; `cargo xtask test` sets it when it has built the image"
         );
-    }
-    store
+        return None;
+    };
+    let target = std::env::var(IMAGE_VARIABLE).expect("it is set together with the store");
+    let (image, arch) = target.split_once(' ').expect("it names an image and an architecture");
+    Some(Finished { store: store.into(), image: image.to_owned(), arch: arch.to_owned() })
 }
 
 /// A store in `dir` with the downloads, trees and outputs of `finished`, but for the outputs that hold `without`.
@@ -46,10 +57,12 @@ fn store_like(finished: &Path, dir: &Path, without: &str) -> PathBuf {
     store
 }
 
-fn xtask(store: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.arg("--quiet").env("LEPTON_STORE", store).stdin(Stdio::null()).stderr(Stdio::piped());
-    command
+/// A command about the image that the store was filled for.
+fn xtask(store: &Path, command: &str, finished: &Finished) -> Command {
+    let mut xtask = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    xtask.args(["--quiet", command, &finished.image, "--arch", &finished.arch]);
+    xtask.env("LEPTON_STORE", store).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    xtask
 }
 
 fn text(output: &Output) -> String {
@@ -60,9 +73,9 @@ fn text(output: &Output) -> String {
 /// symbol may set.
 #[test]
 fn symbols_that_kconfig_does_not_give() {
-    let Some(finished) = finished_store() else { return };
+    let Some(finished) = finished() else { return };
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let store = store_like(&finished, dir.path(), "no such file");
+    let store = store_like(&finished.store, dir.path(), "no such file");
     let repo = dir.path().join("repo");
     copy_descriptions(&repo);
     let fragment = repo.join("kernel-config/base.config");
@@ -70,8 +83,8 @@ fn symbols_that_kconfig_does_not_give() {
     let line = wanted.lines().count() + 1;
     fs::write(&fragment, format!("{wanted}CONFIG_NO_SUCH_SYMBOL=y\nCONFIG_BROKEN=y\n"))
         .expect("the fragment");
-    let output =
-        xtask(&store).args(["plan", "--kernel-config", "--repo"]).arg(&repo).output().expect("it starts");
+    let mut command = xtask(&store, "plan", &finished);
+    let output = command.args(["--kernel-config", "--repo"]).arg(&repo).output().expect("it starts");
     let text = text(&output);
     assert_eq!(output.status.code(), Some(2), "{text}");
     assert_eq!(output.stdout, b"", "a configuration that is not what was asked for is not printed");
@@ -93,17 +106,13 @@ fn symbols_that_kconfig_does_not_give() {
 /// Two builds at once compile PID 1 once, and write the same bytes.
 #[test]
 fn two_builds_share_a_store() {
-    let Some(finished) = finished_store() else { return };
+    let Some(finished) = finished() else { return };
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let store = store_like(&finished, dir.path(), "init");
+    let store = store_like(&finished.store, dir.path(), "init");
     let outs = [dir.path().join("first"), dir.path().join("second")];
     let builds = outs.clone().map(|out| {
-        let mut command = xtask(&store);
-        command
-            .args(["image", "--offline", "--format", "uki,iso,ova", "--out"])
-            .arg(out)
-            .spawn()
-            .expect("it starts")
+        let mut command = xtask(&store, "image", &finished);
+        command.args(["--offline", "--format", "uki,iso,ova", "--out"]).arg(out).spawn().expect("it starts")
     });
     for build in builds {
         let output = build.wait_with_output().expect("it can be waited for");
