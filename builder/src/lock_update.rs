@@ -56,7 +56,7 @@ pub enum UpdateError {
     #[error("cannot use {TOOLS_FILE}: {0}")]
     Tools(String),
     /// A package to update that no set names.
-    #[error("no package {name:?} is in packages.lock{hint}")]
+    #[error("no package {name:?} is in packages.lock or {TOOLS_FILE}{hint}")]
     Unknown {
         /// The name asked for.
         name: String,
@@ -91,7 +91,7 @@ pub fn update(
 ) -> Result<Lock, UpdateError> {
     let tools = Tools::load(repo)?;
     if let (Some(name), Some(old)) = (only, old) {
-        check_known(name, old)?;
+        check_known(name, old, &tools)?;
     }
     let mut lock = Lock { date: 0, sets: BTreeMap::new(), packages: BTreeMap::new() };
     let sources = sources(repo, &tools, mirror);
@@ -205,8 +205,10 @@ fn release_date(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("Date: ")).and_then(date::parse_rfc2822)
 }
 
-fn check_known(name: &str, old: &Lock) -> Result<(), UpdateError> {
-    let names: BTreeSet<&str> = old.packages.keys().map(|id| name_of(id)).collect();
+/// A name may be locked already, or be new in the description of the tools.
+fn check_known(name: &str, old: &Lock, tools: &Tools) -> Result<(), UpdateError> {
+    let asked_for = tools.sets.values().flat_map(|set| set.packages.iter().chain(&set.data));
+    let names: BTreeSet<&str> = old.packages.keys().chain(asked_for).map(|id| name_of(id)).collect();
     if names.contains(name) {
         return Ok(());
     }
