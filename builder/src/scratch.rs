@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 /// Folders that exist now; none once the program is ending, when no more may be made.
 static LIVE: Mutex<Option<BTreeSet<PathBuf>>> = Mutex::new(Some(BTreeSet::new()));
 
@@ -20,20 +18,23 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// A temporary folder.
 #[derive(Debug)]
 pub struct Scratch {
-    dir: TempDir,
+    path: PathBuf,
 }
 
 impl Scratch {
     /// A new folder in `parent`, on the same file system as what will be renamed out of it.
     pub fn new_in(parent: &Path, prefix: &str) -> io::Result<Self> {
-        let dir = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?;
-        live(|paths| paths.insert(dir.path().to_owned()))?;
-        Ok(Self { dir })
+        // Made while the list is held, so that no folder exists that is not listed.
+        live(|paths| {
+            let path = tempfile::Builder::new().prefix(prefix).tempdir_in(parent)?.keep();
+            paths.insert(path.clone());
+            Ok(Self { path })
+        })?
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.path
     }
 
     /// Gives it its final name, replacing nothing; it is then no longer temporary.
@@ -51,8 +52,10 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Once the program is ending there is no list to take it from.
-        let _ = live(|paths| paths.remove(self.dir.path()));
+        // It is listed until it is gone: an interrupt meanwhile takes part in removing it. One that cannot be removed
+        // is no reason to fail.
+        let _ = fs::remove_dir_all(&self.path);
+        let _ = live(|paths| paths.remove(&self.path));
     }
 }
 

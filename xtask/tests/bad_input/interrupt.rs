@@ -16,6 +16,8 @@ use crate::support::{Bench, listing, rest_of_errors, start};
 
 /// Exit code of an interrupted command: 128 + SIGINT, whatever the signal was.
 const INTERRUPTED: i32 = 130;
+/// Moments of a build at which it is interrupted, one after the other.
+const MOMENTS: u32 = 9;
 /// How long anything may take here.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -132,4 +134,36 @@ fn with_good_artifacts_in_place() {
     fs::remove_file(bench.store().join("blobs").join(pin.sha256.to_string())).expect("a blob");
     bench.mirror.set(&pin.path, Answer::Stall(vec![0; 100_000]));
     interrupt_at(&bench, "http", Signal::SIGINT);
+}
+
+/// Whenever it comes, the output folder holds all artifacts or none, and the store nothing that is half done.
+#[test]
+fn at_any_moment() {
+    let bench = Bench::new();
+    let begun = Instant::now();
+    let complete = bench.build();
+    let whole = begun.elapsed();
+    for moment in 1..=MOMENTS {
+        for folder in ["store", "out"] {
+            fs::remove_dir_all(bench.path(folder)).expect("a folder of the bench");
+            fs::create_dir(bench.path(folder)).expect("a folder of the bench");
+        }
+        let mut build = start(bench.image(&[]));
+        sleep(whole * moment / MOMENTS);
+        let pid = i32::try_from(build.id()).expect("process numbers are small");
+        kill(Pid::from_raw(pid), Signal::SIGINT).expect("it is not waited for yet");
+        let text = rest_of_errors(&mut build);
+        let status = build.wait().expect("it can be waited for");
+        let left = listing(&bench.out());
+        match status.code() {
+            Some(0) => assert_eq!(left, complete, "{text}"),
+            Some(INTERRUPTED) => assert!(left.is_empty() || left == complete, "{left:?}\n{text}"),
+            _ => panic!("{status}\n{text}"),
+        }
+        bench.assert_no_leftovers();
+        // What the interrupted build left in the store is good enough for the next one.
+        if moment % 3 == 0 {
+            assert_eq!(bench.build(), complete);
+        }
+    }
 }

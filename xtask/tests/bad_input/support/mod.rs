@@ -141,7 +141,7 @@ impl Bench {
         for folder in [self.out(), self.store().join("work")] {
             for name in names(&folder) {
                 let wanted = ["lepton-", "SHA256SUMS", "cache-"].iter().any(|start| name.starts_with(start));
-                assert!(wanted, "{name} is left in {}", folder.display());
+                assert!(wanted, "{name} is left in {} {:?}", folder.display(), listing(&folder.join(&name)));
             }
         }
     }
