@@ -35,9 +35,7 @@ pub enum FetchError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// `--offline`, and something is missing.
-    #[error(
-        "{count} of the inputs are not in the store, the first is {first}\nhint: build once without --offline"
-    )]
+    #[error("inputs that the store lacks: {count}, the first is {first}\nhint: build once without --offline")]
     Offline {
         /// How many.
         count: usize,

@@ -49,6 +49,11 @@ pub struct ToolSet {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpdateError {
+    /// The mirror's indexes cannot be had.
+    #[error(
+        "cannot read the mirror's indexes\nhint: set LEPTON_DEBIAN_MIRROR to a Debian archive that can be reached"
+    )]
+    Indexes(#[source] AptError),
     /// apt failed.
     #[error(transparent)]
     Apt(#[from] AptError),
@@ -98,7 +103,7 @@ pub fn update(
     let mut index = BTreeMap::new();
     for host in Arch::ALL {
         let apt = Apt::new(&scratch.join(host.name()), host, &sources)?;
-        apt.update(&mut line)?;
+        apt.update(&mut line).map_err(UpdateError::Indexes)?;
         for text in apt.indexes("_Packages")? {
             read_index(&text, &mut index);
         }

@@ -73,12 +73,8 @@ fn class_of(error: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref() {
         return class_of_tools(error);
     }
-    if let Some(error) = error.downcast_ref::<UpdateError>() {
-        return Some(if matches!(error, UpdateError::Apt(_) | UpdateError::NotIndexed(_)) {
-            INPUT
-        } else {
-            SPEC
-        });
+    if let Some(error) = error.downcast_ref() {
+        return class_of_update(error);
     }
     let is_argument = error.is::<BadArgument>()
         || error.is::<BadName>()
@@ -109,6 +105,15 @@ fn class_of_compile(error: &CompileError) -> Option<u8> {
         | CompileError::Config(_)
         | CompileError::Manifest { .. } => Some(SPEC),
         _ => None,
+    }
+}
+
+fn class_of_update(error: &UpdateError) -> Option<u8> {
+    match error {
+        UpdateError::Indexes(_) | UpdateError::Apt(_) | UpdateError::NotIndexed(_) | UpdateError::NoDate => {
+            Some(INPUT)
+        }
+        _ => Some(SPEC),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use lepton_builder::host::Host;
 use lepton_builder::lock::{FILE_NAME, Lock};
 use lepton_builder::lock_update::{render, update};
@@ -41,9 +41,11 @@ pub(crate) fn lock(options: &LockOptions, cli: &Cli) -> CommandResult {
     step.finish();
     report(old.as_ref(), &new, &progress);
     let fresh = path.with_extension("lock.new");
-    fs::write(&fresh, render(&new)).with_context(|| format!("cannot write {}", fresh.display()))?;
-    fs::rename(&fresh, &path)
-        .map_err(|error| anyhow!(error).context(format!("cannot write {}", path.display())))?;
+    let written = fs::write(&fresh, render(&new)).and_then(|()| fs::rename(&fresh, &path));
+    // Half a lock must not be taken for one; where it could not even be made there is nothing to remove.
+    written
+        .inspect_err(|_| drop(fs::remove_file(&fresh)))
+        .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,6 +9,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
@@ -84,7 +85,11 @@ fn namespaces(network: Network) -> Result<(), EnterError> {
     }
     unshare(flags).map_err(|error| EnterError {
         step: "make namespaces".to_owned(),
-        source: error.into(),
+        source: match error {
+            // The kernel's answer to a used up limit reads "no space left on device".
+            Errno::ENOSPC => io::Error::other("the system allows no more of them"),
+            other => other.into(),
+        },
         hint: "\nhint: builds by an ordinary user need user namespaces; see the sysctls user.max_user_namespaces, \
                kernel.unprivileged_userns_clone and kernel.apparmor_restrict_unprivileged_userns",
     })?;

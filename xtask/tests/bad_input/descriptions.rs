@@ -142,6 +142,13 @@ fn lock_without_a_tool_set() {
 }
 
 #[test]
+fn renewal_of_a_package_that_is_not_locked() {
+    let bench = Bench::new();
+    let words = ["no package \"tols\" is in packages.lock", "did you mean \"tools\"?"];
+    bench.fails(bench.xtask(&["lock", "--update", "tols"]), SPEC, &words);
+}
+
+#[test]
 fn fragment_line_that_means_nothing() {
     let bench = Bench::new();
     bench.replace("kernel-config/base.config", "CONFIG_BINFMT_ELF=y", "CONFIG_BINFMT_ELF y");

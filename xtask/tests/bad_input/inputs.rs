@@ -6,7 +6,7 @@ use lepton_builder::digest::Digest;
 
 use crate::support::mirror::Answer;
 use crate::support::tools::Scripts;
-use crate::support::{Bench, damage, names, only, text};
+use crate::support::{Bench, damage, listing, names, only, run, text};
 
 /// Exit code of an input that is missing or damaged.
 const INPUT: i32 = 3;
@@ -88,7 +88,7 @@ fn offline_with_an_empty_store() {
     bench.fails(
         bench.image(&["--offline"]),
         INPUT,
-        &["not in the store", "the first is", "without --offline"],
+        &["the store lacks: 3", "the first is shell:all", "without --offline"],
     );
     assert_eq!(bench.mirror.asked(), [""; 0]);
 }
@@ -99,9 +99,9 @@ fn offline_with_a_full_store() {
     let online = bench.build();
     fs::remove_dir_all(bench.out()).expect("the output folder");
     bench.mirror.remove_all();
-    let output = crate::support::run(bench.image(&["--offline"]));
+    let output = run(bench.image(&["--offline"]));
     assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(crate::support::listing(&bench.out()), online);
+    assert_eq!(listing(&bench.out()), online);
 }
 
 #[test]
@@ -119,6 +119,16 @@ fn machine_that_knows_no_mirror() {
     let setup = "mount --bind \"$HOME\" /etc/apt && unset LEPTON_DEBIAN_MIRROR";
     let command = bench.image_after(setup, &["--user", "--map-root-user", "--mount"], ":");
     bench.fails(command, INPUT, &["no Debian mirror is known", "set LEPTON_DEBIAN_MIRROR"]);
+}
+
+#[test]
+fn renewal_from_a_mirror_without_indexes() {
+    let bench = Bench::new();
+    bench.write("builder/tools.toml", "[[suites]]\narchive = \"debian\"\nname = \"trixie\"\n\n[sets]\n");
+    let files = listing(&bench.path("repo"));
+    let words = ["apt-get", bench.mirror.address(), "404", "set LEPTON_DEBIAN_MIRROR"];
+    bench.fails(bench.xtask(&["lock", "--update"]), INPUT, &words);
+    assert_eq!(listing(&bench.path("repo")), files, "the repository changed");
 }
 
 #[test]
@@ -151,7 +161,7 @@ fn damaged_blob_is_not_used() {
     bench.build();
     forget_all_but_blobs(&bench);
     damage(&bench.store().join("blobs").join(bench.pins[SOURCE].sha256.to_string()));
-    bench.fails(bench.image(&["--offline"]), INPUT, &["1 of the inputs", "linux-source-6.12:all"]);
+    bench.fails(bench.image(&["--offline"]), INPUT, &["the store lacks: 1", "linux-source-6.12:all"]);
 }
 
 /// Leaves the downloads and removes all that was made of them, and the artifacts.

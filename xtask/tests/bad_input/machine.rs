@@ -12,6 +12,7 @@ fn forbidden_user_namespaces() {
     let command = bench.image_after("echo 0 > /proc/sys/user/max_user_namespaces", &options, ":");
     let words = [
         "builds run in a sandbox, which cannot be made here",
+        "cannot make namespaces: the system allows no more of them",
         "user.max_user_namespaces",
         "kernel.unprivileged_userns_clone",
         "kernel.apparmor_restrict_unprivileged_userns",
