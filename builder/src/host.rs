@@ -22,6 +22,8 @@ pub struct Host {
     pub cargo: PathBuf,
     /// How many processes a build may run at once.
     pub jobs: usize,
+    /// The person's home folder, which no artifact may name.
+    pub home: Option<PathBuf>,
 }
 
 /// This machine cannot build.
@@ -53,7 +55,14 @@ impl Host {
         // cargo names itself to the programs it runs.
         let cargo =
             variable("CARGO").map(PathBuf::from).or_else(|| on_path("cargo")).ok_or(HostError::NoCargo)?;
-        Ok(Self { arch: Arch::host()?, store, mirror, cargo, jobs })
+        Ok(Self {
+            arch: Arch::host()?,
+            store,
+            mirror,
+            cargo,
+            jobs,
+            home: variable("HOME").map(PathBuf::from),
+        })
     }
 }
 

@@ -65,6 +65,11 @@ impl Store {
         Ok(Self { root })
     }
 
+    /// The folder that holds everything.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where the download with this digest lies, or would lie.
     pub fn blob_path(&self, sha256: Digest) -> PathBuf {
         self.root.join("blobs").join(sha256.to_string())

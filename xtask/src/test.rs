@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use lepton_boot_tests as boot_tests;
-use lepton_boot_tests::{Budgets, Selection};
+use lepton_boot_tests::{Budgets, Goldens, Selection};
 use lepton_builder::artifact::Format;
+use lepton_builder::assemble;
 use lepton_builder::build::Built;
+use lepton_builder::machine_config::MachineConfig;
 use lepton_builder::process::Process;
 
 use crate::cli::{Cli, Target, TestOptions};
@@ -60,15 +62,33 @@ pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
 pub(crate) fn boot_context(context: &Context, built: &Built, out: &Path) -> Result<boot_tests::Context> {
     let plan = built.locked.plan();
     let tools = context.toolbox().tree("test")?;
+    let repo = context.catalog.root();
+    let folders = [Some(context.store.root().to_owned()), Some(repo.to_owned()), context.host.home.clone()];
     Ok(boot_tests::Context {
         artifacts: out.to_owned(),
         stem: built.locked.stem(),
         arch: plan.arch,
         tools: tools.root().to_owned(),
         cmdline: plan.cmdline.clone(),
-        budgets: Budgets { ready_ms: plan.budgets.ready_ms, mem_used_kb: plan.budgets.memory_at_ready_kib },
+        budgets: Budgets {
+            ready_ms: plan.budgets.ready_ms,
+            mem_used_kb: plan.budgets.memory_at_ready_kib,
+            kernel_bytes: plan.budgets.kernel_bytes,
+            uki_bytes: plan.budgets.uki_bytes,
+        },
         limit: BOOT_LIMIT,
+        root_listing: assemble::root_tree(&built.locked, &MachineConfig::NONE, repo)?.listing()?,
+        kernel_config: repo.join(format!("kernel-config/resolved/{}.config", plan.arch)),
+        goldens: goldens(),
+        host_paths: folders.into_iter().flatten().collect(),
     })
+}
+
+/// As the crate expect-test has it, so that one variable refreshes every golden file.
+fn goldens() -> Goldens {
+    #[expect(clippy::disallowed_methods, reason = "a switch for people who run tests, seen by no build")]
+    let update = std::env::var_os("UPDATE_EXPECT").is_some();
+    if update { Goldens::Update } else { Goldens::Compare }
 }
 
 fn succeed(context: &Context, process: Process) -> Result<()> {

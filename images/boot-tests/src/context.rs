@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lepton_builder::arch::Arch;
+use lepton_builder::process::ProcessError;
 
 use crate::guest::{Guest, GuestError};
 use crate::machine::{Bus, Disk, DiskFormat, Firmware, Kernel, Machine};
@@ -17,6 +18,19 @@ pub struct Budgets {
     pub ready_ms: u64,
     /// Memory in use at that line, in KiB.
     pub mem_used_kb: u64,
+    /// The compressed kernel, in bytes.
+    pub kernel_bytes: u64,
+    /// The unified kernel image, in bytes.
+    pub uki_bytes: u64,
+}
+
+/// What happens to golden files that differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goldens {
+    /// They fail their test.
+    Compare,
+    /// They are written anew.
+    Update,
 }
 
 /// The artifacts of one image and what is needed to boot them.
@@ -36,6 +50,14 @@ pub struct Context {
     pub budgets: Budgets,
     /// Longest real time that one boot may take.
     pub limit: Duration,
+    /// The root as `lepton_builder::tree::RootTree::listing` describes it.
+    pub root_listing: String,
+    /// The golden file of the kernel's resolved configuration.
+    pub kernel_config: PathBuf,
+    /// What happens when it differs.
+    pub goldens: Goldens,
+    /// Folders of this machine that no artifact may name: the store, the repository, the home folder.
+    pub host_paths: Vec<PathBuf>,
 }
 
 /// Why a boot test failed.
@@ -66,9 +88,46 @@ pub enum TestError {
         /// Why.
         source: io::Error,
     },
+    /// A judge found something wrong.
+    #[error("{judge}: {reason}")]
+    Refused {
+        /// The tool, or what else was asked.
+        judge: &'static str,
+        /// What it said.
+        reason: String,
+    },
+    /// A judge accepted a file that is wrong on purpose, so what it accepts proves nothing.
+    #[error("the judge of {file} does not notice {defect}")]
+    Blind {
+        /// The sound file.
+        file: PathBuf,
+        /// What was made wrong in a copy.
+        defect: &'static str,
+    },
+    /// A tool could not be asked.
+    #[error(transparent)]
+    Tool(ProcessError),
+    /// A file cannot be read or written.
+    #[error("cannot {action} {path}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The machine that runs the tests lacks something.
     #[error("cannot run here: {0}")]
     NotHere(String),
+}
+
+impl TestError {
+    /// Makes an error of a file operation.
+    pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
 }
 
 impl Context {

@@ -8,6 +8,7 @@ mod boots;
 pub mod console;
 pub mod context;
 pub mod guest;
+mod judges;
 pub mod machine;
 mod qemu;
 pub mod qmp;
@@ -15,7 +16,7 @@ pub mod ready;
 pub mod runner;
 
 pub use boots::measure;
-pub use context::{Budgets, Context};
+pub use context::{Budgets, Context, Goldens};
 pub use guest::{Guest, interactive};
 pub use machine::Machine;
 pub use runner::{Selection, Summary, list, run};

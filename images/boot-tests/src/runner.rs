@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use lepton_builder::arch::Arch;
 
-use crate::boots;
 use crate::context::{Context, TestError};
+use crate::{boots, judges};
 
 /// Machines that run at the same time; each keeps one core busy.
 const WORKERS: usize = 2;
@@ -66,7 +66,8 @@ impl Summary {
 
 /// Names of the tests that `selection` chooses for `arch`, and of those it leaves for `--all`.
 pub fn list(arch: Arch, selection: &Selection) -> (Vec<&'static str>, Vec<&'static str>) {
-    let (chosen, left_out) = select(boots::TESTS, arch, selection);
+    let tests = tests();
+    let (chosen, left_out) = select(&tests, arch, selection);
     let names = |tests: Vec<&Test>| tests.into_iter().map(|test| test.name).collect();
     (names(chosen), names(left_out))
 }
@@ -74,11 +75,16 @@ pub fn list(arch: Arch, selection: &Selection) -> (Vec<&'static str>, Vec<&'stat
 /// Runs the chosen tests on the artifacts of `context`; results go to `out` as they come, and what failed, with its
 /// console, at the end.
 pub fn run(context: &Context, selection: &Selection, out: &mut dyn Write) -> io::Result<Summary> {
-    run_tests(boots::TESTS, context, selection, out)
+    run_tests(&tests(), context, selection, out)
+}
+
+/// Judges first: what they refuse need not be booted to be seen.
+fn tests() -> Vec<Test> {
+    [judges::TESTS, boots::TESTS].concat()
 }
 
 fn run_tests(
-    tests: &'static [Test],
+    tests: &[Test],
     context: &Context,
     selection: &Selection,
     out: &mut dyn Write,

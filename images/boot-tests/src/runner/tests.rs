@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::context::Budgets;
+use crate::context::{Budgets, Goldens};
 
 const FAKES: &[Test] = &[
     Test { name: "raw-good", arches: &Arch::ALL, when: When::Always, run: |_| Ok(()) },
@@ -24,8 +24,12 @@ fn context(arch: Arch) -> Context {
         arch,
         tools: PathBuf::new(),
         cmdline: String::new(),
-        budgets: Budgets { ready_ms: 0, mem_used_kb: 0 },
+        budgets: Budgets { ready_ms: 0, mem_used_kb: 0, kernel_bytes: 0, uki_bytes: 0 },
         limit: Duration::ZERO,
+        root_listing: String::new(),
+        kernel_config: PathBuf::new(),
+        goldens: Goldens::Compare,
+        host_paths: Vec::new(),
     }
 }
 
@@ -68,8 +72,8 @@ fn a_run_of_nothing_is_no_success() {
 }
 
 #[test]
-fn every_boot_test_has_a_name_of_its_own() {
-    let mut names: Vec<_> = boots::TESTS.iter().map(|test| test.name).collect();
+fn every_test_has_a_name_of_its_own() {
+    let mut names: Vec<_> = tests().iter().map(|test| test.name).collect();
     names.sort_unstable();
     let count = names.len();
     names.dedup();

@@ -1,0 +1,184 @@
+//! The virtual appliance as importers take it: `tar` for the order, `sha256sum` for the manifest, an XML parser for
+//! what the descriptor promises.
+
+use std::io::{self, Read};
+use std::path::Path;
+
+use lepton_builder::digest::Digest;
+use lepton_builder::sandbox::Sandbox;
+use serde::Deserialize;
+
+use super::case::{Defect, hold, scratch};
+use super::plant::Copy;
+use super::{Verdict, disk, refuse, require, tool};
+use crate::Context;
+use crate::context::TestError;
+
+/// The order that importers need, which read the archive as a stream (DSP0243 section 5.3).
+const MEMBERS: [&str; 3] = ["disk.ovf", "disk.mf", "disk.vmdk"];
+
+/// Prints as JSON what an importer takes from a descriptor: namespaces are left out, because both kinds of attribute
+/// are read alike.
+const DESCRIPTOR: &str = r#"
+import json, sys, xml.etree.ElementTree as tree
+local = lambda name: name.rpartition("}")[2]
+found = {"File": [], "Disk": [], "VirtualSystemType": []}
+for element in tree.parse(sys.argv[1]).iter():
+    if local(element.tag) in found:
+        attributes = {local(key): value for key, value in element.attrib.items()}
+        found[local(element.tag)].append(attributes or {"text": element.text})
+json.dump(found, sys.stdout)
+"#;
+
+#[derive(Debug, Deserialize)]
+struct Descriptor {
+    #[serde(rename = "File")]
+    files: Vec<FileReference>,
+    #[serde(rename = "Disk")]
+    disks: Vec<DiskReference>,
+    #[serde(rename = "VirtualSystemType")]
+    families: Vec<Text>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FileReference {
+    href: String,
+    id: String,
+    size: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DiskReference {
+    capacity: String,
+    capacity_allocation_units: String,
+    file_ref: String,
+    format: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Text {
+    text: String,
+}
+
+pub(super) fn appliance(cx: &Context) -> Verdict {
+    let judge = |ova: &Path| {
+        let dir = scratch()?;
+        order(cx, ova)?;
+        unpack(cx, ova, dir.path())?;
+        manifest(cx, dir.path())?;
+        descriptor(cx, dir.path())?;
+        disk::same_as_raw(cx, &dir.path().join("disk.vmdk"), "vmdk")
+    };
+    hold(
+        &cx.artifact("ova")?,
+        &judge,
+        &[
+            Defect::new("a manifest before its descriptor", &|copy| rewrite(copy, |files| files.swap(0, 1))),
+            Defect::new("a member too many", &|copy| {
+                rewrite(copy, |files| files.push(("more".to_owned(), vec![0])))
+            }),
+            Defect::new("a changed disk", &|copy| copy.flip(copy.len()? / 2)),
+            Defect::new("a disk without a digest", &|copy| rewrite(copy, |files| keep_line(&mut files[1].1))),
+            Defect::new("a descriptor that is no XML", &|copy| redescribe(copy, "</Envelope>", "")),
+            Defect::new("another unit of capacity", &|copy| redescribe(copy, "\"byte\"", "\"byte * 2^20\"")),
+            Defect::new("another capacity", &|copy| redescribe(copy, "capacity=\"", "capacity=\"1")),
+            Defect::new("another size of the disk", &|copy| redescribe(copy, "size=\"", "size=\"1")),
+            Defect::new("newer hardware", &|copy| redescribe(copy, ">vmx-", ">vmx-9")),
+        ],
+    )
+}
+
+fn order(cx: &Context, ova: &Path) -> Verdict {
+    let list = tool::on(cx, "tar", ova).args(["--list", "--verbose", "--numeric-owner", "--file"]);
+    let text = tool::ask("tar", &list.arg(tool::shown(ova)))?;
+    let is_plain = |line: &str| line.starts_with("-rw-r--r-- 0/0 ");
+    let names: Vec<&str> =
+        text.lines().filter(|line| is_plain(line)).filter_map(|line| line.split(' ').next_back()).collect();
+    require("tar", names == MEMBERS && text.lines().count() == MEMBERS.len(), || text)
+}
+
+fn unpack(cx: &Context, ova: &Path, dir: &Path) -> Verdict {
+    let extract = tool::on(cx, "tar", ova).writable(dir, "/out").args([
+        "--extract",
+        "--no-same-owner",
+        "--directory=/out",
+    ]);
+    tool::ask("tar", &extract.arg("--file").arg(tool::shown(ova))).map(drop)
+}
+
+fn manifest(cx: &Context, dir: &Path) -> Verdict {
+    let check = Sandbox::new(&cx.tools, "sha256sum").read_only(dir, "/in").cwd("/in");
+    let text = tool::ask("sha256sum", &check.args(["--check", "--strict", "disk.mf"]))?;
+    require("sha256sum", text == "disk.ovf: OK\ndisk.vmdk: OK\n", || text)
+}
+
+fn descriptor(cx: &Context, dir: &Path) -> Verdict {
+    let (path, vmdk, raw) = (dir.join("disk.ovf"), dir.join("disk.vmdk"), cx.artifact("raw")?);
+    let text = tool::report(
+        "python3",
+        &tool::on(cx, "python3", &path).args(["-c", DESCRIPTOR]).arg(tool::shown(&path)),
+    )?;
+    let found: Descriptor =
+        serde_json::from_str(&text).map_err(|error| refuse("OVF", format!("{error}: {text}")))?;
+    let ([file], [disk], [family]) = (&found.files[..], &found.disks[..], &found.families[..]) else {
+        return Err(refuse("OVF", format!("not one disk and one machine: {found:?}")));
+    };
+    let len = |path: &Path| path.metadata().map(|meta| meta.len()).map_err(TestError::file("read", path));
+    for (what, holds) in [
+        ("the disk's size", file.size == len(&vmdk)?.to_string()),
+        ("the disk's name", file.href == "disk.vmdk" && disk.file_ref == file.id),
+        ("the disk's format", disk.format.ends_with("#streamOptimized")),
+        ("capacity", disk.capacity == len(&raw)?.to_string()),
+        // Content libraries compute with the number as it stands, whatever the unit.
+        ("the capacity's unit", disk.capacity_allocation_units == "byte"),
+        ("the hardware family", family.text == cx.arch.vmware_hardware()),
+    ] {
+        require("OVF", holds, || format!("{what} is wrong: {found:?}"))?;
+    }
+    Ok(())
+}
+
+type Members = Vec<(String, Vec<u8>)>;
+
+/// Writes the archive again with other members.
+fn rewrite(copy: &Copy, change: impl FnOnce(&mut Members)) -> io::Result<()> {
+    let bytes = copy.read_all()?;
+    let mut members = Members::new();
+    for entry in tar::Archive::new(bytes.as_slice()).entries()? {
+        let mut entry = entry?;
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content)?;
+        members.push((entry.path()?.display().to_string(), content));
+    }
+    change(&mut members);
+    let mut archive = tar::Builder::new(Vec::new());
+    for (name, content) in &members {
+        let mut header = tar::Header::new_ustar();
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(content.len() as u64);
+        archive.append_data(&mut header, name, content.as_slice())?;
+    }
+    copy.replace(&archive.into_inner()?)
+}
+
+/// Leaves the first line.
+fn keep_line(text: &mut Vec<u8>) {
+    let end = text.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    text.truncate(end);
+}
+
+/// Changes the descriptor, and the manifest so that only the descriptor is wrong.
+fn redescribe(copy: &Copy, from: &str, to: &str) -> io::Result<()> {
+    rewrite(copy, |members| {
+        let text = String::from_utf8_lossy(&members[0].1).replacen(from, to, 1);
+        let line = format!("SHA256(disk.ovf)= {}", Digest::of(text.as_bytes()));
+        let manifest = String::from_utf8_lossy(&members[1].1).into_owned();
+        let rest = manifest.split_once('\n').map_or("", |(_, rest)| rest);
+        members[1].1 = format!("{line}\n{rest}").into_bytes();
+        members[0].1 = text.into_bytes();
+    })
+}
