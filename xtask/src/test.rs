@@ -80,6 +80,7 @@ pub(crate) fn boot_context(context: &Context, built: &Built, out: &Path) -> Resu
         root_listing: assemble::root_tree(&built.locked, &MachineConfig::NONE, repo)?.listing()?,
         kernel_config: repo.join(format!("kernel-config/resolved/{}.config", plan.arch)),
         goldens: goldens(),
+        hardening_exceptions: repo.join("kernel-config/hardening-exceptions.toml"),
         host_paths: folders.into_iter().flatten().collect(),
     })
 }

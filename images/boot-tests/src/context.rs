@@ -56,6 +56,8 @@ pub struct Context {
     pub kernel_config: PathBuf,
     /// What happens when it differs.
     pub goldens: Goldens,
+    /// The list of hardening checks that the kernel fails on purpose.
+    pub hardening_exceptions: PathBuf,
     /// Folders of this machine that no artifact may name: the store, the repository, the home folder.
     pub host_paths: Vec<PathBuf>,
 }

@@ -7,6 +7,7 @@ mod case;
 mod disk;
 mod erofs;
 mod files;
+mod hardening;
 mod initrd;
 mod iso;
 mod kconfig;
@@ -27,6 +28,7 @@ use crate::runner::{Test, When};
 pub(crate) const TESTS: &[Test] = &[
     judge("judge-sizes", files::sizes),
     judge("judge-kconfig", kconfig::resolved),
+    judge("judge-hardening", hardening::kconfig),
     judge("judge-uki", uki::sections),
     judge("judge-iso", iso::boot_images),
     judge("judge-gpt", disk::gpt),

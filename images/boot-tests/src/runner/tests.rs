@@ -29,6 +29,7 @@ fn context(arch: Arch) -> Context {
         root_listing: String::new(),
         kernel_config: PathBuf::new(),
         goldens: Goldens::Compare,
+        hardening_exceptions: PathBuf::new(),
         host_paths: Vec::new(),
     }
 }
