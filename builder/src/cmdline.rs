@@ -13,6 +13,12 @@ pub fn kernel_arguments(arch: Arch, extra: &[String]) -> String {
         &serial,
         // Kernel messages below warnings go to the log only: printing them costs boot time on slow serial ports.
         "loglevel=4",
+        // No bond0, dummy0, ifb0, ifb1, tunl0 and ip6tnl0 that nobody made: they would be in every listing of
+        // links, and the tunnels in every pod's network namespace.
+        "bonding.max_bonds=0",
+        "dummy.numdummies=0",
+        "ifb.numifbs=0",
+        "fb_tunnels=none",
         // A kernel that crashed reboots after ten seconds, so that an unattended host comes back.
         "panic=10",
     ];
