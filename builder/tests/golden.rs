@@ -1,5 +1,6 @@
 //! Golden files: the resolved plan, the command line and the root tree of every image on every
 //! architecture. `UPDATE_EXPECT=1 cargo test` rewrites them; the diff is what a reviewer reads.
+#![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
 
 use std::path::{Path, PathBuf};
 
