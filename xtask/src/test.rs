@@ -34,7 +34,8 @@ pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
     let (image, arch) = context.target(&target)?;
     if options.names.is_empty() {
         context.progress.line("== unit tests");
-        let process = Process::new(&context.host.cargo).args(["test", "--quiet", "--workspace", "--exclude", "xtask"]);
+        let process =
+            Process::new(&context.host.cargo).args(["test", "--quiet", "--workspace", "--exclude", "xtask"]);
         succeed(&context, process)?;
     }
     context.progress.line(&format!("== {image} for {arch}, every format"));

@@ -47,10 +47,13 @@ pub(super) fn kconfig(cx: &Context) -> Verdict {
         // The checker goes by the file's name when it looks for compressed ones; ours has another extension.
         let ask = tool::on(cx, JUDGE, config).args(["-m", "json", "-c"]).arg(tool::shown(config));
         let report = tool::report(JUDGE, &ask)?;
-        let checks: Vec<Check> =
-            serde_json::from_str(&report).map_err(|error| refuse(JUDGE, format!("cannot read its report: {error}")))?;
-        let failed: BTreeSet<String> =
-            checks.into_iter().filter(|check| !check.check_result_bool).map(|check| check.option_name).collect();
+        let checks: Vec<Check> = serde_json::from_str(&report)
+            .map_err(|error| refuse(JUDGE, format!("cannot read its report: {error}")))?;
+        let failed: BTreeSet<String> = checks
+            .into_iter()
+            .filter(|check| !check.check_result_bool)
+            .map(|check| check.option_name)
+            .collect();
         let list = |names: &BTreeSet<String>, others: &BTreeSet<String>| {
             names.difference(others).cloned().collect::<Vec<_>>().join(", ")
         };
@@ -71,8 +74,8 @@ pub(super) fn kconfig(cx: &Context) -> Verdict {
 
 fn expected(path: &Path, arch: Arch) -> Result<BTreeSet<String>, TestError> {
     let text = fs::read_to_string(path).map_err(TestError::file("read", path))?;
-    let list: Exceptions =
-        toml::from_str(&text).map_err(|error| refuse(JUDGE, format!("cannot read {}: {error}", path.display())))?;
+    let list: Exceptions = toml::from_str(&text)
+        .map_err(|error| refuse(JUDGE, format!("cannot read {}: {error}", path.display())))?;
     let mut names = BTreeSet::new();
     for exception in list.exceptions {
         require(JUDGE, !exception.reason.is_empty(), || format!("{:?} has no reason", exception.symbols))?;
