@@ -34,17 +34,16 @@ pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
     let (image, arch) = context.target(&target)?;
     if options.names.is_empty() {
         context.progress.line("== unit tests");
-        let process =
-            Process::new(&context.host.cargo).args(["test", "--quiet", "--workspace", "--exclude", "xtask"]);
-        succeed(&context, process)?;
+        succeed(&context, Process::new(&context.host.cargo).args(["test", "--quiet", "--workspace"]))?;
     }
     context.progress.line(&format!("== {image} for {arch}, every format"));
     let out = context.catalog.root().join(OUT);
     let built = image::build(&context, &image, arch, &Order::plain(&Format::ALL, &out))?;
     if options.names.is_empty() {
-        context.progress.line("== command line");
+        context.progress.line("== command line, with the tools that the build has unpacked");
+        // The whole workspace again: another selection of packages would compile them anew with other features.
         let process = Process::new(&context.host.cargo)
-            .args(["test", "--quiet", "--package", "xtask"])
+            .args(["test", "--quiet", "--workspace", "--test", "with_tools"])
             .env(STORE_VARIABLE, &context.host.store)
             .env(IMAGE_VARIABLE, format!("{image} {arch}"));
         succeed(&context, process)?;
