@@ -14,6 +14,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{Uid, chdir, getegid, geteuid, pivot_root, sethostname};
 
@@ -102,6 +103,8 @@ fn namespaces(network: Network) -> Result<(), EnterError> {
 fn inner_step(text: &str) -> Result<ExitCode, EnterError> {
     let sandbox = parse(text)?;
     die_with_parent()?;
+    // Tools let the mask into what they write: mkfs.erofs gives it to an inode of its own.
+    umask(Mode::from_bits_truncate(0o022));
     sethostname("lepton-build").map_err(|error| failed("set the host name", error.into()))?;
     make_root(&sandbox)?;
     let mut process = Process::new(&sandbox.program).args(&sandbox.args).cwd(&sandbox.cwd);
