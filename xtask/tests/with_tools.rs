@@ -1,5 +1,5 @@
 //! The command line with the real repository, kernel source and compilers: `cargo xtask test` runs these after it has
-//! built the image. Nothing in its store is changed but for tool trees that were missing.
+//! built the image. Nothing in its store is changed.
 #![expect(
     clippy::disallowed_methods,
     reason = "these tests start the program under test and are told where the store is"
@@ -40,18 +40,17 @@ fn finished() -> Option<Finished> {
     Some(Finished { store: store.into(), image: image.to_owned(), arch: arch.to_owned() })
 }
 
-/// A store in `dir` with the downloads, trees and outputs of `finished`, but for the outputs that hold `without`.
-fn store_like(finished: &Path, dir: &Path, without: &str) -> PathBuf {
+/// A store in `dir` with what `finished` has in these folders, but for the entries that are left out.
+fn store_like(finished: &Path, dir: &Path, folders: &[&str], left_out: impl Fn(&Path) -> bool) -> PathBuf {
     let store = dir.join("store");
-    fs::create_dir_all(store.join("outputs")).expect("a folder in a new folder");
-    for shared in ["blobs", "trees"] {
-        symlink(finished.join(shared), store.join(shared)).expect("a link in a new folder");
-    }
-    for entry in WalkDir::new(finished.join("outputs")).min_depth(1).max_depth(1).sort_by_file_name() {
-        let entry = entry.expect("the store can be read");
-        if !entry.path().join(without).exists() {
-            symlink(entry.path(), store.join("outputs").join(entry.file_name()))
-                .expect("a link in a new folder");
+    for folder in folders {
+        fs::create_dir_all(store.join(folder)).expect("a folder in a new folder");
+        for entry in WalkDir::new(finished.join(folder)).min_depth(1).max_depth(1).sort_by_file_name() {
+            let entry = entry.expect("the store can be read");
+            if !left_out(entry.path()) {
+                let link = store.join(folder).join(entry.file_name());
+                symlink(entry.path(), link).expect("a link in a new folder");
+            }
         }
     }
     store
@@ -75,7 +74,7 @@ fn text(output: &Output) -> String {
 fn symbols_that_kconfig_does_not_give() {
     let Some(finished) = finished() else { return };
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let store = store_like(&finished.store, dir.path(), "no such file");
+    let store = store_like(&finished.store, dir.path(), &["blobs", "trees"], |_| false);
     let repo = dir.path().join("repo");
     copy_descriptions(&repo);
     let fragment = repo.join("kernel-config/base.config");
@@ -108,7 +107,9 @@ fn symbols_that_kconfig_does_not_give() {
 fn two_builds_share_a_store() {
     let Some(finished) = finished() else { return };
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let store = store_like(&finished.store, dir.path(), "init");
+    // Without the kernel's tools and downloads, a kernel that is not there is an error and not an hour of work.
+    let left_out = |entry: &Path| entry.join("init").exists() || entry.join("usr/bin/make").exists();
+    let store = store_like(&finished.store, dir.path(), &["trees", "outputs"], left_out);
     let outs = [dir.path().join("first"), dir.path().join("second")];
     let builds = outs.clone().map(|out| {
         let mut command = xtask(&store, "image", &finished);

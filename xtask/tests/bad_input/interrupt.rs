@@ -136,6 +136,43 @@ fn with_good_artifacts_in_place() {
     interrupt_at(&bench, "http", Signal::SIGINT);
 }
 
+/// A build that waits for what another one makes can be interrupted alone, and the other goes on.
+#[test]
+fn while_waiting_for_another_build() {
+    let body = "while ! [ -e /work/wanted.config ]; do :; done; sleep 1000";
+    let bench = Bench::with(Scripts::default().with("make", body));
+    let mut first = start(bench.image(&[]));
+    let family = wait_for(&mut first, "sleep");
+    let mut second = start(bench.image(&[]));
+    let waits = |pid: u32| fs::read_to_string("/proc/locks").is_ok_and(|text| is_waiting(&text, pid));
+    let asked = Instant::now();
+    while !waits(second.id()) {
+        assert!(asked.elapsed() < PATIENCE, "the second build does not wait");
+        sleep(Duration::from_millis(20));
+    }
+    for build in [&mut second, &mut first] {
+        assert!(
+            descendants(std::process::id()).keys().any(|pid| family.contains_key(pid)),
+            "the first build goes on"
+        );
+        let pid = i32::try_from(build.id()).expect("process numbers are small");
+        kill(Pid::from_raw(pid), Signal::SIGINT).expect("it is running");
+        let text = rest_of_errors(build);
+        let status = build.wait().expect("it can be waited for");
+        assert_eq!(status.code(), Some(INTERRUPTED), "{status}\n{text}");
+    }
+    bench.assert_no_leftovers();
+}
+
+/// Whether a line of proc_locks(5) says that this process waits for a lock.
+fn is_waiting(locks: &str, pid: u32) -> bool {
+    let pid = pid.to_string();
+    locks.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.get(1) == Some(&"->") && words.contains(&pid.as_str())
+    })
+}
+
 /// Whenever it comes, the output folder holds all artifacts or none, and the store nothing that is half done.
 #[test]
 fn at_any_moment() {
