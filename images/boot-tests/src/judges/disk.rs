@@ -58,7 +58,7 @@ pub(super) fn gpt_4k(cx: &Context) -> Verdict {
             Defect::new("a wrong checksum in the header", &|copy| copy.flip(4096 + HEADER_CRC)),
             Defect::new("a wrong checksum in the backup", &|copy| copy.flip(copy.len()? - 4096 + HEADER_CRC)),
             Defect::new("another partition size", &entry),
-            Defect::new("no table", &|copy| copy.write(4096, &[0; 92])),
+            Defect::new("no header", &|copy| copy.write(4096, &[0; 92])),
         ],
     )
 }

@@ -122,12 +122,13 @@ fn kernel(image: &[u8]) -> io::Result<Vec<u8>> {
     Ok(kernel)
 }
 
-/// As much of a kernel as [`kernel`] reads, with `word` in it.
+/// As much of a kernel as [`kernel`] reads, with `word` in it behind text enough to be coded, not copied.
 fn fake_kernel(word: &[u8]) -> io::Result<Vec<u8>> {
     let mut image = vec![0; 1024 + 16];
     image[SETUP_SECTS] = 1;
     image[PAYLOAD_OFFSET] = 16;
-    image.extend(zstd::encode_all([&[b'-'; 64], word].concat().as_slice(), 1)?);
+    let text: String = (0..1000_u32).map(|number| format!("{} ", number * number)).collect();
+    image.extend(zstd::encode_all([text.as_bytes(), word].concat().as_slice(), 1)?);
     Ok(image)
 }
 
@@ -135,4 +136,18 @@ fn in_initrd(copy: &Copy, word: &[u8]) -> io::Result<()> {
     let mut initrd = Initrd::parse(&copy.read_all()?)?;
     initrd.compressed.entry("init".to_owned()).or_default().extend(word);
     copy.replace(&initrd.to_bytes()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_is_searched_unpacked() {
+        let word = b"/home/someone/lepton/";
+        let holds = |bytes: &[u8]| bytes.windows(word.len()).any(|window| window == word);
+        let image = fake_kernel(word).unwrap();
+        assert!(!holds(&image) && holds(&kernel(&image).unwrap()));
+        assert!(kernel(&image[..1024]).is_err());
+    }
 }
