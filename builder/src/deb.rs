@@ -58,7 +58,7 @@ fn unpack_tar(stream: impl Read, root: &Path) -> io::Result<()> {
         // Folders of other packages are kept as they are, and stay writable for those that follow.
         let plain = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if !plain {
-            return Err(io::Error::other(format!("unsafe path {}", path.display())));
+            return Err(io::Error::other(format!("{} would leave the tree", path.display())));
         }
         make_folders(root, &path)?;
     }

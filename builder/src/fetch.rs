@@ -9,7 +9,7 @@ use crate::apt::{Apt, AptError};
 use crate::arch::Arch;
 use crate::digest::Digest;
 use crate::lock::{LockedPackage, PackageId};
-use crate::mirror::{Mirror, NoMirror};
+use crate::mirror::Mirror;
 use crate::progress::Progress;
 use crate::store::{FileFacts, Store, StoreError};
 
@@ -97,16 +97,6 @@ pub struct Damaged {
     address: String,
     found: FileFacts,
     wanted: FileFacts,
-}
-
-impl Source {
-    /// A mirror when one can be found.
-    pub fn from_mirror(found: Result<Mirror, NoMirror>) -> Self {
-        match found {
-            Ok(mirror) => Self::Mirror(mirror),
-            Err(error) => Self::Unknown(error.to_string()),
-        }
-    }
 }
 
 /// The verified files of `packages`, downloading what the store lacks.

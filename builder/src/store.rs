@@ -209,20 +209,6 @@ impl Output {
     pub fn facts(&self, name: &str) -> Option<FileFacts> {
         self.files.get(name).copied()
     }
-
-    /// All files in order of their names.
-    pub fn files(&self) -> impl Iterator<Item = (&str, FileFacts)> {
-        self.files.iter().map(|(name, facts)| (name.as_str(), *facts))
-    }
-
-    /// What a result depends on that uses this output.
-    pub fn digest(&self) -> Digest {
-        let mut key = crate::digest::KeyBuilder::new("output");
-        for (name, facts) in &self.files {
-            key = key.with_digest(name, facts.sha256);
-        }
-        key.finish()
-    }
 }
 
 /// Temporary folders are private; entries of a shared store are not.

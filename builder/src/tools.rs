@@ -41,7 +41,6 @@ pub struct Toolbox<'a> {
 #[derive(Clone, Debug)]
 pub struct ToolTree {
     root: PathBuf,
-    key: Digest,
 }
 
 /// A tool tree could not be made.
@@ -87,11 +86,11 @@ impl Toolbox<'_> {
     pub fn tree(&self, set: &str) -> Result<ToolTree, ToolsError> {
         let key = self.key(set)?;
         if let Some(root) = self.store.tree(key) {
-            return Ok(ToolTree { root, key });
+            return Ok(ToolTree { root });
         }
         let _lock = self.store.lock(&format!("tree-{key}"))?;
         if let Some(root) = self.store.tree(key) {
-            return Ok(ToolTree { root, key });
+            return Ok(ToolTree { root });
         }
         let packages = self.lock.set(self.host, set)?;
         let debs = fetch::packages(&packages, self.host, self.store, self.source, self.progress)?;
@@ -99,7 +98,7 @@ impl Toolbox<'_> {
         self.unpack(set, &debs, dir.path())?;
         self.link(set, dir.path())?;
         let root = self.store.add_tree(dir, key)?;
-        Ok(ToolTree { root, key })
+        Ok(ToolTree { root })
     }
 
     fn links(&self, set: &str) -> impl Iterator<Item = (&String, &String)> {
@@ -165,11 +164,6 @@ impl ToolTree {
     /// The folder that holds `usr` and `etc`.
     pub fn root(&self) -> &Path {
         &self.root
-    }
-
-    /// What a result made with these tools depends on.
-    pub fn key(&self) -> Digest {
-        self.key
     }
 
     /// A program of this tree, to be run where it sees nothing else.

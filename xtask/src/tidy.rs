@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result};
 
 /// Longest source file: past it there are two jobs in one file.
 const LONGEST: usize = 500;
-/// Longest line in a source file that rustfmt cannot break.
+/// Folders that hold no sources.
 const FOLDERS_LEFT_OUT: [&str; 3] = ["target", "out", ".git"];
 
 /// All broken rules, one line each.
 pub(crate) fn check(repo: &Path) -> Result<Vec<String>> {
     let mut broken = Vec::new();
-    let mut unsafe_blocks = 0;
+    let mut unchecked = 0;
     let left_out = |name: &str| FOLDERS_LEFT_OUT.contains(&name);
     let entries = walkdir::WalkDir::new(repo)
         .sort_by_file_name()
@@ -25,14 +25,14 @@ pub(crate) fn check(repo: &Path) -> Result<Vec<String>> {
         let shown = path.strip_prefix(repo).unwrap_or(path).display().to_string();
         if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
-            unsafe_blocks += source(&shown, &text, &mut broken);
+            unchecked += source(&shown, &text, &mut broken);
         }
         if entry.file_name() == "package.toml" && !shown.starts_with("xtask/") {
             broken.extend(misplaced_package(&shown));
         }
     }
     members(repo, &mut broken)?;
-    eprintln!("unsafe blocks: {unsafe_blocks}");
+    eprintln!("unsafe_code blocks: {unchecked}");
     Ok(broken)
 }
 
@@ -49,7 +49,7 @@ fn source(shown: &str, text: &str, broken: &mut Vec<String>) -> usize {
     let marker = concat!("unsafe", " {");
     let blocks = text.matches(marker).count();
     if blocks > 0 && !shown.ends_with("/sys.rs") {
-        broken.push(format!("{shown}: unsafe blocks belong into a file named sys.rs"));
+        broken.push(format!("{shown}: unsafe_code belongs into a file named sys.rs"));
     }
     blocks
 }
