@@ -1,13 +1,15 @@
 //! Packages and the plan become the root tree. A path that two owners want is an error naming both.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use lepton_formats::Content;
 
 use crate::machine_config::MachineConfig;
-use crate::name::{BadName, RootPath};
+use crate::name::{BadName, PackageName, RootPath};
 use crate::plan::{LockedPlan, PlannedPackage};
+use crate::spec::Install;
 use crate::tree::{Clash, Node, NodeKind, RootTree};
 
 /// Mount points of PID 1; the root is read-only, so they must be there.
@@ -47,11 +49,21 @@ pub enum AssembleError {
     Name(#[from] BadName),
 }
 
-/// The root tree of a plan; `repo` holds the packages' own files.
+/// What packages install from outside of the repository.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// By package.
+    pub(crate) packages: BTreeMap<PackageName, Vec<(RootPath, Node)>>,
+    /// What several packages may need: shared libraries and copyright files, each once.
+    pub(crate) shared: BTreeMap<RootPath, Node>,
+}
+
+/// The root tree of a plan; `repo` holds the packages' own files, `inputs` those of other packages.
 pub fn root_tree(
     locked: &LockedPlan,
     config: &MachineConfig,
     repo: &Path,
+    inputs: &Inputs,
 ) -> Result<RootTree, AssembleError> {
     let mut tree = RootTree::default();
     for path in MOUNT_POINTS {
@@ -71,6 +83,12 @@ pub fn root_tree(
     }
     for package in &locked.plan().packages {
         add_package(&mut tree, package, &repo.join("packages").join(package.name.as_str()))?;
+        for (path, node) in inputs.packages.get(&package.name).into_iter().flatten() {
+            tree.add(path.clone(), node.clone())?;
+        }
+    }
+    for (path, node) in &inputs.shared {
+        tree.add(path.clone(), node.clone())?;
     }
     Ok(tree)
 }
@@ -96,6 +114,9 @@ fn add_package(tree: &mut RootTree, package: &PlannedPackage, dir: &Path) -> Res
         let node = Node { mode: 0o777, kind: NodeKind::Link(target.clone()), owner: owner.clone() };
         tree.add(path.parse()?, node)?;
     }
+    if !package.source.is_own_folder() {
+        return Ok(());
+    }
     for install in &package.install {
         let path = dir.join(&install.from);
         let content = Content::open(&path).map_err(|source| AssembleError::Missing {
@@ -103,15 +124,20 @@ fn add_package(tree: &mut RootTree, package: &PlannedPackage, dir: &Path) -> Res
             path,
             source,
         })?;
-        let mode = u32::from_str_radix(&install.mode, 8).ok().filter(|mode| *mode <= 0o7777);
-        let mode = mode.ok_or_else(|| AssembleError::Mode {
-            package: owner.clone(),
-            path: install.to.clone(),
-            mode: install.mode.clone(),
-        })?;
+        let mode = mode_of(install, &owner)?;
         tree.add(install.to.clone(), Node { mode, kind: NodeKind::File(content), owner: owner.clone() })?;
     }
     Ok(())
+}
+
+/// The permission bits that a recipe gives a file.
+pub(crate) fn mode_of(install: &Install, package: &str) -> Result<u32, AssembleError> {
+    let mode = u32::from_str_radix(&install.mode, 8).ok().filter(|mode| *mode <= 0o7777);
+    mode.ok_or_else(|| AssembleError::Mode {
+        package: package.to_owned(),
+        path: install.to.clone(),
+        mode: install.mode.clone(),
+    })
 }
 
 fn folder(owner: &str) -> Node {

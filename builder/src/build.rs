@@ -22,6 +22,7 @@ use crate::name::ImageName;
 use crate::pack::{self, PackError};
 use crate::plan::{LockedPlan, Plan};
 use crate::scratch::Scratch;
+use crate::source_debian::{self, DebianError};
 use crate::spec::{Catalog, SpecError};
 use crate::stamp;
 use crate::store::{FileFacts, StoreError};
@@ -63,6 +64,8 @@ pub struct Built {
     pub written: Vec<(Format, String)>,
     /// Size and digest of every file.
     pub files: BTreeMap<String, FileFacts>,
+    /// The root as `RootTree::listing` describes it.
+    pub root_listing: String,
     /// Whether the artifacts were there already.
     pub unchanged: bool,
 }
@@ -80,6 +83,9 @@ pub enum BuildError {
     /// A tool tree could not be made.
     #[error(transparent)]
     Tools(#[from] ToolsError),
+    /// A Debian package lacks what a recipe wants of it.
+    #[error(transparent)]
+    Debian(#[from] DebianError),
     /// A compiler failed.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -129,18 +135,20 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         cargo: request.cargo,
         offline: request.offline,
     };
-    let tree = assemble::root_tree(&locked, request.config, request.catalog.root())?;
+    let inputs = source_debian::inputs(&locked, toolbox)?;
+    let tree = assemble::root_tree(&locked, request.config, request.catalog.root(), &inputs)?;
+    let root_listing = tree.listing().map_err(out_error("read", request.catalog.root()))?;
     let key = KeyBuilder::new("artifacts")
         .with_digest("builder", request.builder)
         .with_digest("plan", locked.digest())
         .with_digest("kernel", kernel_build.key(toolbox)?)
         .with_digest("init", init_build.key(toolbox)?)
-        .with_digest("tree", tree.digest().map_err(out_error("read", request.catalog.root()))?)
+        .with("tree", &root_listing)
         .with_digest("image tools", toolbox.key("image").map_err(ToolsError::from)?)
         .with("formats", request.formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(" "))
         .finish();
     if let Some((written, files)) = stamp::unchanged(toolbox.store, request.out, key) {
-        return Ok(Built { locked, written, files, unchanged: true });
+        return Ok(Built { locked, written, files, root_listing, unchanged: true });
     }
     toolbox.progress.line(&format!(
         "plan of {} for {}:\n{}",
@@ -182,7 +190,7 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
     }
     publish(&fresh, request.out, &files)?;
     stamp::record(toolbox.store, request.out, key, &written, &files);
-    Ok(Built { locked, written, files, unchanged: false })
+    Ok(Built { locked, written, files, root_listing, unchanged: false })
 }
 
 /// Gives the finished files their final names, the list of digests last.

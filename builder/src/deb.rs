@@ -18,8 +18,17 @@ pub struct DebError {
     source: Option<io::Error>,
 }
 
+/// What of a package's documentation is unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Docs {
+    /// Nothing.
+    LeftOut,
+    /// The copyright file, for packages whose files go into an image.
+    Copyright,
+}
+
 /// Unpacks `deb` into `root`, where packages unpacked before may share folders.
-pub fn unpack(deb: &Path, root: &Path) -> Result<(), DebError> {
+pub fn unpack(deb: &Path, root: &Path, docs: Docs) -> Result<(), DebError> {
     let fail = |what: &str, source| DebError { deb: deb.to_owned(), what: what.to_owned(), source };
     let file = File::open(deb).map_err(|error| fail("it cannot be read", Some(error)))?;
     let mut archive = ar::Archive::new(file);
@@ -33,12 +42,13 @@ pub fn unpack(deb: &Path, root: &Path) -> Result<(), DebError> {
             ),
             _ => continue,
         };
-        return unpack_tar(stream, root).map_err(|error| fail("its data cannot be written", Some(error)));
+        return unpack_tar(stream, root, docs)
+            .map_err(|error| fail("its data cannot be written", Some(error)));
     }
     Err(fail("it holds no data.tar.xz or data.tar.zst", None))
 }
 
-fn unpack_tar(stream: impl Read, root: &Path) -> io::Result<()> {
+fn unpack_tar(stream: impl Read, root: &Path, docs: Docs) -> io::Result<()> {
     let mut tar = tar::Archive::new(stream);
     tar.set_preserve_permissions(false);
     tar.set_preserve_mtime(true);
@@ -48,7 +58,10 @@ fn unpack_tar(stream: impl Read, root: &Path) -> io::Result<()> {
         let mut entry = entry?;
         let path = entry.path()?.into_owned();
         let plain_path = path.strip_prefix(".").unwrap_or(&path);
-        if LEFT_OUT.iter().any(|folder| plain_path.starts_with(folder)) {
+        let is_copyright = plain_path.starts_with(LEFT_OUT[0])
+            && (plain_path.ends_with("copyright") || entry.header().entry_type().is_symlink());
+        let is_wanted = docs == Docs::Copyright && is_copyright;
+        if LEFT_OUT.iter().any(|folder| plain_path.starts_with(folder)) && !is_wanted {
             continue;
         }
         if !entry.header().entry_type().is_dir() {

@@ -27,6 +27,7 @@ pub mod process;
 pub mod progress;
 pub mod sandbox;
 pub mod scratch;
+pub mod source_debian;
 pub mod spec;
 mod stamp;
 pub mod store;

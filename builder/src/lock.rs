@@ -22,6 +22,9 @@ pub struct Lock {
     pub date: u64,
     /// Which packages each tool set holds: host architecture -> set -> package ids.
     pub sets: BTreeMap<Arch, BTreeMap<String, Vec<PackageId>>>,
+    /// Which Debian packages a recipe takes files from: architecture of the image -> recipe -> package ids.
+    #[serde(default)]
+    pub guest: BTreeMap<Arch, BTreeMap<String, Vec<PackageId>>>,
     /// Every package, by id.
     pub packages: BTreeMap<PackageId, LockedPackage>,
 }
@@ -83,6 +86,16 @@ pub enum LockError {
         /// The machine's architecture.
         host: Arch,
     },
+    /// A recipe's Debian packages are not locked.
+    #[error(
+        "packages.lock has no Debian packages of {recipe:?} for {arch}\nhint: run `cargo xtask lock --update {recipe}`"
+    )]
+    NoGuest {
+        /// The recipe's name.
+        recipe: String,
+        /// The image's architecture.
+        arch: Arch,
+    },
     /// A set names a package that the lock does not describe.
     #[error("packages.lock names {id} but does not describe it\nhint: run `cargo xtask lock --update`")]
     NoPackage {
@@ -112,12 +125,20 @@ impl Lock {
             .get(&host)
             .and_then(|sets| sets.get(set))
             .ok_or_else(|| LockError::NoSet { set: set.to_owned(), host })?;
-        ids.iter()
-            .map(|id| {
-                let package = self.packages.get(id).ok_or_else(|| LockError::NoPackage { id: id.clone() });
-                package.map(|package| (id, package))
-            })
-            .collect()
+        self.described(ids)
+    }
+
+    /// The Debian packages that a recipe takes files from, for images of `arch`, in order of their ids.
+    pub fn guest(&self, arch: Arch, recipe: &str) -> Result<Vec<(&PackageId, &LockedPackage)>, LockError> {
+        let ids = self.guest.get(&arch).and_then(|recipes| recipes.get(recipe));
+        self.described(ids.ok_or_else(|| LockError::NoGuest { recipe: recipe.to_owned(), arch })?)
+    }
+
+    fn described<'a>(
+        &'a self,
+        ids: &'a [PackageId],
+    ) -> Result<Vec<(&'a PackageId, &'a LockedPackage)>, LockError> {
+        ids.iter().map(|id| self.package(id).map(|package| (id, package))).collect()
     }
 
     /// One package.

@@ -1,4 +1,4 @@
-//! Makes `packages.lock` from `builder/tools.toml` and the current indexes of the mirror.
+//! Makes `packages.lock` from `builder/tools.toml`, the recipes and the current indexes of the mirror.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,6 +12,7 @@ use crate::arch::Arch;
 use crate::date;
 use crate::lock::{Archive, Lock, LockedPackage, PackageId};
 use crate::mirror::Mirror;
+use crate::spec::{Catalog, SourceSpec, SpecError};
 
 /// Where the sets of tools are described.
 pub const TOOLS_FILE: &str = "builder/tools.toml";
@@ -60,14 +61,17 @@ pub enum UpdateError {
     /// The file that lists the tools cannot be used.
     #[error("cannot use {TOOLS_FILE}: {0}")]
     Tools(String),
-    /// A package to update that no set names.
-    #[error("no package {name:?} is in packages.lock or {TOOLS_FILE}{hint}")]
+    /// A package to update that no set and no recipe names.
+    #[error("no package {name:?} is in packages.lock, {TOOLS_FILE} or packages/{hint}")]
     Unknown {
         /// The name asked for.
         name: String,
         /// A near name.
         hint: String,
     },
+    /// A recipe cannot be read.
+    #[error(transparent)]
+    Recipe(#[from] SpecError),
     /// The mirror's answer makes no sense.
     #[error("the mirror's index does not describe {0}")]
     NotIndexed(String),
@@ -85,7 +89,9 @@ impl Tools {
     }
 }
 
-/// Resolves every set for every host architecture. With `only`, packages of other names keep their pins.
+/// Resolves every set for every host architecture, and the Debian packages of every recipe for every architecture of
+/// images. With `only`, packages of other names keep their pins, sets without that name keep their packages, and the
+/// date stays.
 pub fn update(
     repo: &Path,
     scratch: &Path,
@@ -95,10 +101,11 @@ pub fn update(
     mut line: impl FnMut(&str),
 ) -> Result<Lock, UpdateError> {
     let tools = Tools::load(repo)?;
+    let recipes = debian_recipes(repo)?;
     if let (Some(name), Some(old)) = (only, old) {
-        check_known(name, old, &tools)?;
+        check_known(name, old, &tools, &recipes)?;
     }
-    let mut lock = Lock { date: 0, sets: BTreeMap::new(), packages: BTreeMap::new() };
+    let mut lock = Lock { date: 0, sets: BTreeMap::new(), guest: BTreeMap::new(), packages: BTreeMap::new() };
     let sources = sources(repo, &tools, mirror);
     let mut index = BTreeMap::new();
     for host in Arch::ALL {
@@ -109,42 +116,114 @@ pub fn update(
         }
         let dates = apt.indexes("_InRelease")?;
         lock.date = dates.iter().filter_map(|text| release_date(text)).max().ok_or(UpdateError::NoDate)?;
+        let kept = only.zip(old);
         for (name, set) in &tools.sets {
-            line(&format!("resolving {name} for {host}"));
-            let mut ids = BTreeSet::new();
-            let mut found = Vec::new();
-            if !set.packages.is_empty() {
-                found.extend(apt.resolve(&set.packages)?);
-            }
-            if !set.data.is_empty() {
-                found.extend(apt.locate(&set.data)?);
-            }
-            for address in found {
-                let (id, package) = locked(&address, mirror, &index)?;
-                lock.packages.insert(id.clone(), package);
-                ids.insert(id);
-            }
-            lock.sets.entry(host).or_default().insert(name.clone(), ids.into_iter().collect());
+            let had = kept.and_then(|(only, old)| {
+                let asked = || set.packages.iter().chain(&set.data).any(|package| name_of(package) == only);
+                old.sets
+                    .get(&host)?
+                    .get(name)
+                    .filter(|ids| !holds(ids, only) && !asked())
+                    .map(|ids| (ids, old))
+            });
+            let ids = match had {
+                Some((ids, old)) => keep(&mut lock, old, ids),
+                None => {
+                    line(&format!("resolving {name} for {host}"));
+                    let mut found = Vec::new();
+                    if !set.packages.is_empty() {
+                        found.extend(apt.resolve(&set.packages)?);
+                    }
+                    if !set.data.is_empty() {
+                        found.extend(apt.locate(&set.data)?);
+                    }
+                    pin(&mut lock, &found, mirror, &index)?
+                }
+            };
+            lock.sets.entry(host).or_default().insert(name.clone(), ids);
+        }
+        for (name, packages) in &recipes {
+            let had = kept.and_then(|(only, old)| {
+                let asked = || name == only || packages.iter().any(|package| package == only);
+                old.guest
+                    .get(&host)?
+                    .get(name)
+                    .filter(|ids| !holds(ids, only) && !asked())
+                    .map(|ids| (ids, old))
+            });
+            let ids = match had {
+                Some((ids, old)) => keep(&mut lock, old, ids),
+                None => {
+                    line(&format!("resolving {name} for images of {host}"));
+                    pin(&mut lock, &apt.resolve(packages)?, mirror, &index)?
+                }
+            };
+            lock.guest.entry(host).or_default().insert(name.clone(), ids);
         }
     }
     if let (Some(name), Some(old)) = (only, old) {
         keep_others(&mut lock, old, name);
+        lock.date = old.date;
     }
     Ok(lock)
+}
+
+/// The recipes that take files from Debian packages, each with the packages it names.
+fn debian_recipes(repo: &Path) -> Result<BTreeMap<String, Vec<String>>, UpdateError> {
+    let catalog = Catalog::new(repo);
+    let mut recipes = BTreeMap::new();
+    for name in catalog.packages() {
+        if let SourceSpec::Debian { packages } = catalog.recipe(&name)?.value.source {
+            recipes.insert(name.to_string(), packages);
+        }
+    }
+    Ok(recipes)
+}
+
+fn holds(ids: &[PackageId], name: &str) -> bool {
+    ids.iter().any(|id| name_of(id) == name)
+}
+
+/// Takes over the packages of a set as they were.
+fn keep(lock: &mut Lock, old: &Lock, ids: &[PackageId]) -> Vec<PackageId> {
+    for id in ids {
+        if let Some(package) = old.packages.get(id) {
+            lock.packages.insert(id.clone(), package.clone());
+        }
+    }
+    ids.to_vec()
+}
+
+/// Adds what the mirror has at `addresses`; gives the ids in order.
+fn pin(
+    lock: &mut Lock,
+    addresses: &[String],
+    mirror: &Mirror,
+    index: &BTreeMap<String, (PackageId, LockedPackage)>,
+) -> Result<Vec<PackageId>, UpdateError> {
+    let mut ids = BTreeSet::new();
+    for address in addresses {
+        let (id, package) = locked(address, mirror, index)?;
+        lock.packages.insert(id.clone(), package);
+        ids.insert(id);
+    }
+    Ok(ids.into_iter().collect())
 }
 
 /// The text of the lock file.
 pub fn render(lock: &Lock) -> String {
     let mut text = String::from("# Written by `cargo xtask lock --update`. Do not edit.\n\n");
     writeln!(text, "date = {}", lock.date).expect("writing to a string cannot fail");
-    for (host, sets) in &lock.sets {
-        writeln!(text, "\n[sets.{host}]").expect("writing to a string cannot fail");
-        for (name, ids) in sets {
-            writeln!(text, "{name} = [").expect("writing to a string cannot fail");
-            for id in ids {
-                writeln!(text, "  \"{id}\",").expect("writing to a string cannot fail");
+    for (table, by_arch) in [("sets", &lock.sets), ("guest", &lock.guest)] {
+        for (arch, sets) in by_arch {
+            writeln!(text, "\n[{table}.{arch}]").expect("writing to a string cannot fail");
+            for (name, ids) in sets {
+                writeln!(text, "{name} = [").expect("writing to a string cannot fail");
+                for id in ids {
+                    writeln!(text, "  \"{id}\",").expect("writing to a string cannot fail");
+                }
+                writeln!(text, "]").expect("writing to a string cannot fail");
             }
-            writeln!(text, "]").expect("writing to a string cannot fail");
         }
     }
     for (id, package) in &lock.packages {
@@ -210,9 +289,16 @@ fn release_date(text: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix("Date: ")).and_then(date::parse_rfc2822)
 }
 
-/// A name may be locked already, or be new in the description of the tools.
-fn check_known(name: &str, old: &Lock, tools: &Tools) -> Result<(), UpdateError> {
-    let asked_for = tools.sets.values().flat_map(|set| set.packages.iter().chain(&set.data));
+/// A name may be locked already, or be new in the description of the tools or in a recipe, or be a recipe.
+fn check_known(
+    name: &str,
+    old: &Lock,
+    tools: &Tools,
+    recipes: &BTreeMap<String, Vec<String>>,
+) -> Result<(), UpdateError> {
+    let of_tools = tools.sets.values().flat_map(|set| set.packages.iter().chain(&set.data));
+    let of_recipes = recipes.iter().flat_map(|(recipe, packages)| packages.iter().chain([recipe]));
+    let asked_for = of_tools.chain(of_recipes);
     let names: BTreeSet<&str> = old.packages.keys().chain(asked_for).map(|id| name_of(id)).collect();
     if names.contains(name) {
         return Ok(());

@@ -12,7 +12,9 @@ use crate::kernel_config::KernelSpec;
 use crate::lock::{Lock, LockError};
 use crate::machine_config::MachineConfig;
 use crate::name::{ImageName, PackageName};
-use crate::spec::{Budgets, Catalog, Disk, ImageSpec, Install, Machine, Parsed, Recipe, SpecError};
+use crate::spec::{
+    Budgets, Catalog, Disk, ImageSpec, Install, Machine, Parsed, Recipe, SourceSpec, SpecError,
+};
 use crate::suggest;
 
 /// The product's version; every artifact carries it.
@@ -53,6 +55,9 @@ pub struct Plan {
 pub struct PlannedPackage {
     /// Its name.
     pub name: PackageName,
+    /// Where its files come from, when that is not its own folder.
+    #[serde(skip_serializing_if = "SourceSpec::is_own_folder")]
+    pub source: SourceSpec,
     /// Its recipe's files.
     pub install: Vec<Install>,
     /// Its recipe's links.
@@ -82,7 +87,8 @@ impl Plan {
         arch: Arch,
     ) -> Result<Self, Vec<SpecError>> {
         let kernel = KernelSpec::load(catalog.root()).map_err(|error| vec![error])?;
-        let mut order = Order { catalog, known: catalog.packages(), done: Vec::new(), errors: Vec::new() };
+        let mut order =
+            Order { catalog, arch, known: catalog.packages(), done: Vec::new(), errors: Vec::new() };
         for package in &spec.value.packages {
             order.visit(spec, package, &mut Vec::new());
         }
@@ -120,6 +126,11 @@ impl Plan {
     pub fn lock(self, lock: &Lock) -> Result<LockedPlan, LockError> {
         let source = lock.package(&format!("{}:all", self.kernel.source))?;
         let kernel_version = source.version.clone();
+        for package in &self.packages {
+            if let SourceSpec::Debian { .. } = package.source {
+                lock.guest(self.arch, package.name.as_str())?;
+            }
+        }
         let text = self.to_toml();
         let digest = KeyBuilder::new("plan")
             .with("plan", &text)
@@ -165,6 +176,7 @@ impl LockedPlan {
 /// Orders packages after what they need.
 struct Order<'a> {
     catalog: &'a Catalog,
+    arch: Arch,
     known: Vec<PackageName>,
     done: Vec<PlannedPackage>,
     errors: Vec<SpecError>,
@@ -195,15 +207,22 @@ impl Order<'_> {
                     self.visit(&recipe, needed, path);
                 }
                 path.pop();
-                self.done.push(planned(name, recipe.value));
+                self.done.push(planned(name, recipe.value, self.arch));
             }
         }
     }
 }
 
-fn planned(name: PackageName, recipe: Recipe) -> PlannedPackage {
+fn planned(name: PackageName, mut recipe: Recipe, arch: Arch) -> PlannedPackage {
+    if matches!(recipe.source, SourceSpec::Debian { .. }) {
+        for install in &mut recipe.install {
+            install.from =
+                install.from.replace("{efi}", arch.efi_suffix()).replace("{triplet}", arch.gnu_triplet());
+        }
+    }
     PlannedPackage {
         name,
+        source: recipe.source,
         install: recipe.install,
         links: recipe.links.into_iter().map(|(path, target)| (path.to_string(), target)).collect(),
         folders: recipe.folders.into_iter().map(|path| path.to_string()).collect(),

@@ -138,13 +138,27 @@ pub struct Recipe {
 pub enum SourceSpec {
     /// Files of the package's own folder.
     Files {},
+    /// Files of Debian packages for the architecture that the image is for, pinned in `packages.lock`; programs bring
+    /// the shared libraries they name.
+    Debian {
+        /// Debian's names; what they depend on is pinned with them.
+        packages: Vec<String>,
+    },
+}
+
+impl SourceSpec {
+    /// Whether everything lies in the package's own folder.
+    pub fn is_own_folder(&self) -> bool {
+        matches!(self, Self::Files {})
+    }
 }
 
 /// One file to install.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Install {
-    /// Path below the package's folder.
+    /// Path below the package's folder; for Debian packages, the absolute path of the file there, in which `{efi}` is
+    /// the architecture's suffix of EFI programs and `{triplet}` its GNU triplet.
     pub from: String,
     /// Path in the image.
     pub to: RootPath,

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::arch::Arch;
-use crate::deb::{self, DebError};
+use crate::deb::{self, DebError, Docs};
 use crate::digest::{Digest, KeyBuilder};
 use crate::fetch::{self, FetchError, Source};
 use crate::lock::{Lock, LockError};
@@ -19,6 +19,8 @@ use crate::store::{Store, StoreError};
 
 /// Raised when unpacking changes, so that older trees are not used.
 const LAYOUT: &str = "tool-tree-2";
+/// The same for packages whose files go into images.
+const GUEST_LAYOUT: &str = "guest-tree-1";
 
 /// Everything needed to make tool trees.
 #[derive(Debug)]
@@ -101,6 +103,31 @@ impl Toolbox<'_> {
         Ok(ToolTree { root })
     }
 
+    /// The folder with the Debian packages that a recipe takes files from, each unpacked in a folder named by its id.
+    pub fn guest_tree(&self, arch: Arch, recipe: &str) -> Result<PathBuf, ToolsError> {
+        let packages = self.lock.guest(arch, recipe)?;
+        let mut key = KeyBuilder::new(GUEST_LAYOUT);
+        for (id, package) in &packages {
+            key = key.with_digest(id, package.sha256);
+        }
+        let key = key.finish();
+        if let Some(root) = self.store.tree(key) {
+            return Ok(root);
+        }
+        let _lock = self.store.lock(&format!("tree-{key}"))?;
+        if let Some(root) = self.store.tree(key) {
+            return Ok(root);
+        }
+        let debs = fetch::packages(&packages, self.host, self.store, self.source, self.progress)?;
+        let dir = self.store.scratch("tree")?;
+        for ((id, _), deb) in packages.iter().zip(&debs) {
+            let folder = dir.path().join(id);
+            fs::create_dir(&folder).map_err(|source| ToolsError::Write { path: folder.clone(), source })?;
+            deb::unpack(deb, &folder, Docs::Copyright)?;
+        }
+        Ok(self.store.add_tree(dir, key)?)
+    }
+
     fn links(&self, set: &str) -> impl Iterator<Item = (&String, &String)> {
         self.tools.sets.get(set).into_iter().flat_map(|tools| &tools.links)
     }
@@ -120,7 +147,7 @@ impl Toolbox<'_> {
                 let (queue, done) = (&queue, done.clone());
                 scope.spawn(move || {
                     while let Some((_, deb)) = queue.lock().ok().and_then(|mut left| left.pop()) {
-                        if done.send(deb::unpack(deb, root)).is_err() {
+                        if done.send(deb::unpack(deb, root, Docs::LeftOut)).is_err() {
                             return;
                         }
                     }

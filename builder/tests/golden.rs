@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
 use lepton_builder::arch::Arch;
-use lepton_builder::assemble;
+use lepton_builder::assemble::{self, Inputs};
 use lepton_builder::build;
 use lepton_builder::lock::{FILE_NAME, Lock};
 use lepton_builder::machine_config::MachineConfig;
@@ -55,13 +55,14 @@ fn command_lines() {
 }
 
 /// Modes, owners, sizes, digests and paths; what the builder writes itself changes with every plan, so
-/// its digests are left out.
+/// its digests are left out. So is what comes from elsewhere: the lock pins that.
 #[test]
 fn root_trees() {
     let lock = Lock::load(&repo().join(FILE_NAME)).unwrap();
     for_each(|catalog, image, arch, stem| {
         let locked = plan(catalog, &image, arch).lock(&lock).unwrap();
-        let tree = assemble::root_tree(&locked, &MachineConfig::NONE, catalog.root()).unwrap();
+        let tree =
+            assemble::root_tree(&locked, &MachineConfig::NONE, catalog.root(), &Inputs::default()).unwrap();
         let mut listing = String::new();
         for line in tree.listing().unwrap().lines() {
             let own = line.contains(" /usr/share/lepton/plan.toml ");

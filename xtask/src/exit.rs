@@ -15,6 +15,7 @@ use lepton_builder::lock_update::UpdateError;
 use lepton_builder::mirror::NoMirror;
 use lepton_builder::name::BadName;
 use lepton_builder::pack::PackError;
+use lepton_builder::source_debian::DebianError;
 use lepton_builder::spec::SpecError;
 use lepton_builder::tools::ToolsError;
 
@@ -88,7 +89,9 @@ fn class_of(error: &(dyn Error + 'static)) -> Option<u8> {
 fn class_of_build(error: &BuildError) -> Option<u8> {
     match error {
         BuildError::Spec(_) | BuildError::Lock(_) | BuildError::Assemble(_) => Some(SPEC),
-        BuildError::Tools(error) => class_of_tools(error),
+        BuildError::Tools(error) | BuildError::Debian(DebianError::Tools(error)) => class_of_tools(error),
+        BuildError::Debian(DebianError::Read { .. }) => None,
+        BuildError::Debian(_) => Some(SPEC),
         BuildError::Compile(error) => class_of_compile(error),
         BuildError::Pack(PackError::Process(_)) => Some(TOOL),
         _ => None,

@@ -9,9 +9,7 @@ use anyhow::{Result, bail};
 use lepton_boot_tests as boot_tests;
 use lepton_boot_tests::{Budgets, Goldens, Selection};
 use lepton_builder::artifact::Format;
-use lepton_builder::assemble;
 use lepton_builder::build::Built;
-use lepton_builder::machine_config::MachineConfig;
 use lepton_builder::process::Process;
 
 use crate::cli::{Cli, Target, TestOptions};
@@ -77,7 +75,7 @@ pub(crate) fn boot_context(context: &Context, built: &Built, out: &Path) -> Resu
             uki_bytes: plan.budgets.uki_bytes,
         },
         limit: BOOT_LIMIT,
-        root_listing: assemble::root_tree(&built.locked, &MachineConfig::NONE, repo)?.listing()?,
+        root_listing: built.root_listing.clone(),
         kernel_config: repo.join(format!("kernel-config/resolved/{}.config", plan.arch)),
         goldens: goldens(),
         hardening_exceptions: repo.join("kernel-config/hardening-exceptions.toml"),
