@@ -1,0 +1,31 @@
+//! The machine config: what a host is told at boot, as types with checks, in TOML.
+//!
+//! Three rules hold for every source: a mistake names its line and what to do; a mistake voids the smallest thing it
+//! is in and nothing else; of several sources the first that has a key gives it ([`MachineConfig::fill_from`]).
+//! Nothing here reads files, the clock or the network.
+#![forbid(unsafe_code)]
+
+mod address;
+mod document;
+pub mod encoding;
+mod field;
+mod host;
+pub mod kernel_words;
+mod names;
+mod network;
+#[cfg(feature = "schema")]
+pub mod schema;
+pub mod suggest;
+mod table;
+mod text;
+
+pub use address::{Cidr, Destination, Mac};
+pub use document::{MAX_BYTES, Parsed, Problem, parse, parse_bytes};
+pub use host::{
+    ConfigFetch, Console, EtcPath, File, Install, MachineConfig, Mode, State, SysctlKey, SysctlValue, Time,
+    Watchdog, WatchdogTimeout,
+};
+pub use names::{Domain, Hostname, LinkName, LinkRef, Server};
+pub use network::{
+    Bond, BondMode, Bridge, Dhcp, LacpRate, Link, Match, Mtu, Network, Route, TransmitHash, Vlan, VlanId,
+};
