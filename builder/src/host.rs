@@ -71,6 +71,11 @@ impl Host {
     pub fn has_program(&self, program: &str) -> bool {
         on_path(program).is_some()
     }
+
+    /// Where `program` lies on the machine's search path: for what people configure themselves (go, pip).
+    pub fn program(&self, program: &str) -> Option<PathBuf> {
+        on_path(program)
+    }
 }
 
 fn on_path(program: &str) -> Option<PathBuf> {

@@ -25,6 +25,7 @@ pub mod pack;
 pub mod plan;
 pub mod process;
 pub mod progress;
+pub mod pypi;
 pub mod sandbox;
 pub mod scratch;
 pub mod source_debian;

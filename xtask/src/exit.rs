@@ -15,6 +15,7 @@ use lepton_builder::lock_update::UpdateError;
 use lepton_builder::mirror::NoMirror;
 use lepton_builder::name::BadName;
 use lepton_builder::pack::PackError;
+use lepton_builder::pypi::PypiError;
 use lepton_builder::source_debian::DebianError;
 use lepton_builder::spec::SpecError;
 use lepton_builder::tools::ToolsError;
@@ -77,6 +78,9 @@ fn class_of(error: &(dyn Error + 'static)) -> Option<u8> {
     if let Some(error) = error.downcast_ref() {
         return class_of_update(error);
     }
+    if let Some(error) = error.downcast_ref() {
+        return class_of_pypi(error);
+    }
     let is_argument = error.is::<BadArgument>()
         || error.is::<BadName>()
         || error.is::<UnknownFormat>()
@@ -107,6 +111,15 @@ fn class_of_compile(error: &CompileError) -> Option<u8> {
         | CompileError::Spec(_)
         | CompileError::Config(_)
         | CompileError::Manifest { .. } => Some(SPEC),
+        _ => None,
+    }
+}
+
+fn class_of_pypi(error: &PypiError) -> Option<u8> {
+    match error {
+        PypiError::NoPython { .. } | PypiError::Offline { .. } | PypiError::Download { .. } => Some(INPUT),
+        PypiError::Unpack { .. } => Some(TOOL),
+        PypiError::Tools(error) => class_of_tools(error),
         _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! What every boot test is given: the artifacts of one image, the tools, and the budgets.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use lepton_builder::process::ProcessError;
 use crate::guest::{Guest, GuestError};
 use crate::machine::{Bus, Disk, DiskFormat, Firmware, Kernel, Machine};
 use crate::ready::Ready;
+use crate::runner::Peer;
 
 /// Upper limits for one image on one architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Context {
     pub arch: Arch,
     /// The unpacked tool tree with QEMU, firmware, iproute2, dnsmasq and busybox.
     pub tools: PathBuf,
+    /// What tests need beside it, as far as it was made.
+    pub peers: BTreeMap<Peer, PathBuf>,
     /// Kernel command line of the image, for boots without a unified kernel image.
     pub cmdline: String,
     /// Limits that the `budgets` test holds the image to.
@@ -133,6 +137,12 @@ impl TestError {
 }
 
 impl Context {
+    /// Where a program of other people lies.
+    pub(crate) fn peer(&self, peer: Peer) -> Result<&Path, TestError> {
+        let path = self.peers.get(&peer);
+        path.map(PathBuf::as_path).ok_or_else(|| TestError::NotHere(format!("{peer:?} was not made")))
+    }
+
     /// A UEFI machine of the image's architecture.
     pub fn uefi(&self) -> Machine {
         Machine::new(self.arch)

@@ -19,4 +19,4 @@ pub use boots::measure;
 pub use context::{Budgets, Context, Goldens};
 pub use guest::{Guest, interactive};
 pub use machine::Machine;
-pub use runner::{Selection, Summary, list, run};
+pub use runner::{Peer, Selection, Summary, list, peers, run};

@@ -3,6 +3,7 @@
 //! Tests are values, not `#[test]` functions: the sandbox starts this program again, which the standard test
 //! program does not survive.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -34,7 +35,23 @@ pub(crate) struct Test {
     pub(crate) name: &'static str,
     pub(crate) arches: &'static [Arch],
     pub(crate) when: When,
+    /// What it needs beside the tool tree.
+    pub(crate) peers: &'static [Peer],
     pub(crate) run: fn(&Context) -> Result<(), TestError>,
+}
+
+impl Test {
+    /// The same test with programs that it needs.
+    pub(crate) const fn with(self, peers: &'static [Peer]) -> Self {
+        Self { peers, ..self }
+    }
+}
+
+/// Programs of other people that no Debian package has: made only when a chosen test needs them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Peer {
+    /// A folder for `PYTHONPATH` with the wheels of `images/boot-tests/python/requirements.txt`.
+    Python,
 }
 
 /// Which tests to run.
@@ -70,6 +87,13 @@ pub fn list(arch: Arch, selection: &Selection) -> (Vec<&'static str>, Vec<&'stat
     let (chosen, left_out) = select(&tests, arch, selection);
     let names = |tests: Vec<&Test>| tests.into_iter().map(|test| test.name).collect();
     (names(chosen), names(left_out))
+}
+
+/// What the tests that `selection` chooses for `arch` need beside the tool tree.
+pub fn peers(arch: Arch, selection: &Selection) -> BTreeSet<Peer> {
+    let tests = tests();
+    let (chosen, _) = select(&tests, arch, selection);
+    chosen.into_iter().flat_map(|test| test.peers).copied().collect()
 }
 
 /// Runs the chosen tests on the artifacts of `context`; results go to `out` as they come, and what failed, with its

@@ -46,12 +46,12 @@ pub(crate) const TESTS: &[Test] = &[
 type Body = fn(&Context) -> Result<(), TestError>;
 
 const fn always(name: &'static str, arches: &'static [Arch], run: Body) -> Test {
-    Test { name, arches, when: When::Always, run }
+    Test { name, arches, when: When::Always, peers: &[], run }
 }
 
 /// For what another test nearly proves.
 const fn with_all(name: &'static str, arches: &'static [Arch], run: Body) -> Test {
-    Test { name, arches, when: When::All, run }
+    Test { name, arches, when: When::All, peers: &[], run }
 }
 
 /// The state partition lies on a device whose node starts so.

@@ -3,6 +3,7 @@
 //! A judge that would accept anything proves nothing, so each also gets copies with a planted defect and must refuse
 //! them (`case.rs`). Nothing here boots; nothing here changes an artifact.
 
+mod appliance;
 mod case;
 mod disk;
 mod erofs;
@@ -12,6 +13,7 @@ mod initrd;
 mod iso;
 mod kconfig;
 mod ova;
+mod ovf;
 mod paths;
 mod plant;
 mod tool;
@@ -22,7 +24,7 @@ use lepton_builder::arch::Arch;
 
 use crate::Context;
 use crate::context::TestError;
-use crate::runner::{Test, When};
+use crate::runner::{Peer, Test, When};
 
 /// All judges, the quickest first.
 pub(crate) const TESTS: &[Test] = &[
@@ -39,6 +41,7 @@ pub(crate) const TESTS: &[Test] = &[
     judge("judge-qcow2", disk::qcow2),
     judge("judge-vmdk", disk::vmdk),
     judge("judge-ova", ova::appliance),
+    judge("judge-ovf", ovf::package).with(&[Peer::Python]),
     judge("judge-paths", paths::none),
     judge("judge-sums", files::sums),
 ];
@@ -47,7 +50,7 @@ pub(crate) const TESTS: &[Test] = &[
 type Verdict = Result<(), TestError>;
 
 const fn judge(name: &'static str, run: fn(&Context) -> Verdict) -> Test {
-    Test { name, arches: &Arch::ALL, when: When::Always, run }
+    Test { name, arches: &Arch::ALL, when: When::Always, peers: &[], run }
 }
 
 /// What a judge says that found something wrong.

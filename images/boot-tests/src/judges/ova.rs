@@ -1,16 +1,14 @@
 //! The virtual appliance as importers take it: `tar` for the order, `sha256sum` for the manifest, an XML parser for
 //! what the descriptor promises.
 
-use std::io::{self, Read};
 use std::path::Path;
 
-use lepton_builder::digest::Digest;
 use lepton_builder::sandbox::Sandbox;
 use serde::Deserialize;
 
+use super::appliance::{redescribe, rewrite};
 use super::case::{Defect, hold, scratch};
-use super::plant::Copy;
-use super::{Verdict, disk, refuse, require, tool};
+use super::{Verdict, appliance, disk, refuse, require, tool};
 use crate::Context;
 use crate::context::TestError;
 
@@ -74,12 +72,14 @@ pub(super) fn appliance(cx: &Context) -> Verdict {
         &cx.artifact("ova")?,
         &judge,
         &[
-            Defect::new("a manifest before its descriptor", &|copy| rewrite(copy, |files| files.swap(0, 1))),
+            Defect::new("a manifest before its descriptor", &appliance::shuffle),
             Defect::new("a member too many", &|copy| {
                 rewrite(copy, |files| files.push(("more".to_owned(), vec![0])))
             }),
             Defect::new("a changed disk", &|copy| copy.flip(copy.len()? / 2)),
-            Defect::new("a disk without a digest", &|copy| rewrite(copy, |files| keep_line(&mut files[1].1))),
+            Defect::new("a disk without a digest", &|copy| {
+                rewrite(copy, |files| appliance::keep_line(&mut files[1].1))
+            }),
             Defect::new("a descriptor that is no XML", &|copy| redescribe(copy, "</Envelope>", "")),
             Defect::new("another unit of capacity", &|copy| redescribe(copy, "\"byte\"", "\"byte * 2^20\"")),
             Defect::new("another capacity", &|copy| redescribe(copy, "capacity=\"", "capacity=\"1")),
@@ -137,48 +137,4 @@ fn descriptor(cx: &Context, dir: &Path) -> Verdict {
         require("OVF", holds, || format!("{what} is wrong: {found:?}"))?;
     }
     Ok(())
-}
-
-type Members = Vec<(String, Vec<u8>)>;
-
-/// Writes the archive again with other members.
-fn rewrite(copy: &Copy, change: impl FnOnce(&mut Members)) -> io::Result<()> {
-    let bytes = copy.read_all()?;
-    let mut members = Members::new();
-    for entry in tar::Archive::new(bytes.as_slice()).entries()? {
-        let mut entry = entry?;
-        let mut content = Vec::new();
-        entry.read_to_end(&mut content)?;
-        members.push((entry.path()?.display().to_string(), content));
-    }
-    change(&mut members);
-    let mut archive = tar::Builder::new(Vec::new());
-    for (name, content) in &members {
-        let mut header = tar::Header::new_ustar();
-        header.set_entry_type(tar::EntryType::Regular);
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_size(content.len() as u64);
-        archive.append_data(&mut header, name, content.as_slice())?;
-    }
-    copy.replace(&archive.into_inner()?)
-}
-
-/// Leaves the first line.
-fn keep_line(text: &mut Vec<u8>) {
-    let end = text.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    text.truncate(end);
-}
-
-/// Changes the descriptor, and the manifest so that only the descriptor is wrong.
-fn redescribe(copy: &Copy, from: &str, to: &str) -> io::Result<()> {
-    rewrite(copy, |members| {
-        let text = String::from_utf8_lossy(&members[0].1).replacen(from, to, 1);
-        let line = format!("SHA256(disk.ovf)= {}", Digest::of(text.as_bytes()));
-        let manifest = String::from_utf8_lossy(&members[1].1).into_owned();
-        let rest = manifest.split_once('\n').map_or("", |(_, rest)| rest);
-        members[1].1 = format!("{line}\n{rest}").into_bytes();
-        members[0].1 = text.into_bytes();
-    })
 }

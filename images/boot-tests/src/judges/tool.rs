@@ -7,6 +7,7 @@ use lepton_builder::sandbox::Sandbox;
 
 use crate::Context;
 use crate::context::TestError;
+use crate::runner::Peer;
 
 /// Exit code of a sandbox that could not be made or whose tool died by a signal.
 const NO_VERDICT: i32 = 125;
@@ -19,6 +20,15 @@ pub(super) fn on(cx: &Context, program: &str, file: &Path) -> Sandbox {
 /// Where a tool sees `file`.
 pub(super) fn shown(file: &Path) -> String {
     format!("/in/{}", file.file_name().unwrap_or(file.as_os_str()).to_string_lossy())
+}
+
+/// The tool tree's Python with the wheels of `python/requirements.txt`, running the statements `code`; it sees `file`
+/// as [`shown`] says.
+pub(super) fn python(cx: &Context, code: &str, file: &Path) -> Result<Sandbox, TestError> {
+    let tree = cx.peer(Peer::Python)?;
+    // Some wheels need more than a folder on the search path: `.pth` files of their own.
+    let start = format!("import site; site.addsitedir('/python')\n{code}");
+    Ok(on(cx, "python3", file).read_only(tree, "/python").args(["-B", "-c", &start]))
 }
 
 /// Exit code of `grep` that found nothing.

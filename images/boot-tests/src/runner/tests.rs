@@ -6,15 +6,16 @@ use super::*;
 use crate::context::{Budgets, Goldens};
 
 const FAKES: &[Test] = &[
-    Test { name: "raw-good", arches: &Arch::ALL, when: When::Always, run: |_| Ok(()) },
+    Test { name: "raw-good", arches: &Arch::ALL, when: When::Always, peers: &[], run: |_| Ok(()) },
     Test {
         name: "raw-bad",
         arches: &[Arch::X86_64],
         when: When::Always,
+        peers: &[],
         run: |_| Err(TestError::NotHere("no such device".to_owned())),
     },
-    Test { name: "iso-good", arches: &[Arch::Aarch64], when: When::Always, run: |_| Ok(()) },
-    Test { name: "raw-slow", arches: &Arch::ALL, when: When::All, run: |_| Ok(()) },
+    Test { name: "iso-good", arches: &[Arch::Aarch64], when: When::Always, peers: &[], run: |_| Ok(()) },
+    Test { name: "raw-slow", arches: &Arch::ALL, when: When::All, peers: &[], run: |_| Ok(()) },
 ];
 
 fn context(arch: Arch) -> Context {
@@ -29,6 +30,7 @@ fn context(arch: Arch) -> Context {
         root_listing: String::new(),
         kernel_config: PathBuf::new(),
         goldens: Goldens::Compare,
+        peers: std::collections::BTreeMap::new(),
         hardening_exceptions: PathBuf::new(),
         host_paths: Vec::new(),
     }
