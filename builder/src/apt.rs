@@ -113,17 +113,27 @@ impl Apt {
 
     /// Downloads each address to its path; what arrived stays, even when one fails.
     pub fn download(&self, files: &[(String, PathBuf)], line: impl FnMut(&str)) -> Result<(), AptError> {
-        let mut process = self.program("apt-helper")?.arg("download-file");
-        for (address, path) in files {
-            process = process.arg(address).arg(path).arg("");
+        Ok(download_file(self.program("apt-helper")?, files).run(line)?)
+    }
+
+    /// The same, but what does not answer soon is given up: for what can be done without.
+    pub fn try_download(&self, files: &[(String, PathBuf)], line: impl FnMut(&str)) -> Result<(), AptError> {
+        let mut process = self.program("apt-helper")?;
+        for option in ["Acquire::Retries=0", "Acquire::http::Timeout=10", "Acquire::https::Timeout=10"] {
+            process = process.args(["-o", option]);
         }
-        Ok(process.run(line)?)
+        Ok(download_file(process, files).run(line)?)
     }
 
     fn program(&self, name: &'static str) -> Result<Process, AptError> {
         let path = find_system_program(name).ok_or(AptError::Missing(name))?;
         Ok(Process::new(path).inherit_env().env("APT_CONFIG", &self.config).env("LC_ALL", "C.UTF-8"))
     }
+}
+
+fn download_file(helper: Process, files: &[(String, PathBuf)]) -> Process {
+    let process = helper.arg("download-file");
+    files.iter().fold(process, |process, (address, path)| process.arg(address).arg(path).arg(""))
 }
 
 /// The quoted addresses in the output of `--print-uris`.

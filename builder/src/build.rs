@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use lepton_formats::{Content, Seed};
 
@@ -26,6 +27,7 @@ use crate::source_debian::{self, DebianError};
 use crate::spec::{Catalog, SpecError};
 use crate::stamp;
 use crate::store::{FileFacts, StoreError};
+use crate::times;
 use crate::tools::{Toolbox, ToolsError};
 
 /// What to build and where to put it.
@@ -121,6 +123,7 @@ pub fn plan(catalog: &Catalog, image: &ImageName, arch: Arch) -> Result<Plan, Bu
 
 /// Builds an image.
 pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, BuildError> {
+    let started = Instant::now();
     let locked =
         plan(request.catalog, request.image, request.arch)?.with_config(request.config).lock(request.lock)?;
     let wanted = WantedConfig::load(request.catalog.root(), &locked.plan().kernel, request.arch)
@@ -157,8 +160,13 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         indented(locked.text())
     ));
 
-    let kernel = kernel_build.output(toolbox)?;
-    let init = init_build.output(toolbox)?;
+    // Compiling the kernel leaves processors idle while it configures and links; programs need none of it.
+    let (kernel, init) = std::thread::scope(|scope| {
+        let programs = scope.spawn(|| init_build.output(toolbox));
+        let kernel = kernel_build.output(toolbox);
+        let init = programs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok::<_, CompileError>((kernel?, init?))
+    })?;
     let tools = toolbox.tree("image")?;
     let seed = Seed::new(locked.digest().bytes());
     let work = toolbox.store.scratch("image")?;
@@ -190,6 +198,7 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
     }
     publish(&fresh, request.out, &files)?;
     stamp::record(toolbox.store, request.out, key, &written, &files);
+    times::record(toolbox.store, &stem, started, toolbox.progress);
     Ok(Built { locked, written, files, root_listing, unchanged: false })
 }
 

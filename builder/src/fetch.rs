@@ -116,6 +116,11 @@ pub fn packages(
         step.advance(1);
     }
     step.finish();
+    let lock = if missing.is_empty() { None } else { Some(store.lock("downloads")?) };
+    if lock.is_some() {
+        // Stages that run side by side need some of the same packages: what the other one has fetched is here now.
+        missing.retain(|(_, package)| !matches!(store.blob(package.sha256, package.size), Ok(Some(_))));
+    }
     if let Some((first, _)) = missing.first() {
         match source {
             Source::Offline => {
@@ -125,6 +130,7 @@ pub fn packages(
             Source::Mirror(mirror) => download(&missing, host, store, mirror, progress)?,
         }
     }
+    drop(lock);
     Ok(packages.iter().map(|(_, package)| store.blob_path(package.sha256)).collect())
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::arch::{Arch, UnknownArch};
 use crate::mirror::{self, Mirror, NoMirror};
+use crate::substitute;
 
 /// The variable that moves the store.
 pub const STORE_VARIABLE: &str = "LEPTON_STORE";
@@ -18,6 +19,8 @@ pub struct Host {
     pub store: PathBuf,
     /// The Debian mirror, if one is known.
     pub mirror: Result<Mirror, NoMirror>,
+    /// Another store to take finished outputs from, as it was written.
+    pub substitute: Option<String>,
     /// cargo, which fetches crates as this machine configures it.
     pub cargo: PathBuf,
     /// How many processes a build may run at once.
@@ -59,6 +62,7 @@ impl Host {
             arch: Arch::host()?,
             store,
             mirror,
+            substitute: variable(substitute::VARIABLE),
             cargo,
             jobs,
             home: variable("HOME").map(PathBuf::from),

@@ -14,6 +14,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 
+use crate::cpu;
+
 /// Children that `run` and `output` wait for, killed when the program is interrupted; none once that has happened.
 static RUNNING: Mutex<Option<BTreeSet<u32>>> = Mutex::new(Some(BTreeSet::new()));
 
@@ -28,6 +30,7 @@ pub struct Process {
     env: BTreeMap<OsString, OsString>,
     inherit_env: bool,
     cwd: Option<PathBuf>,
+    user: Option<u32>,
     shown: Option<String>,
 }
 
@@ -67,6 +70,7 @@ impl Process {
             env: BTreeMap::new(),
             inherit_env: false,
             cwd: None,
+            user: None,
             shown: None,
         }
     }
@@ -98,6 +102,12 @@ impl Process {
     /// The folder it runs in.
     pub fn cwd(mut self, dir: impl Into<PathBuf>) -> Self {
         self.cwd = Some(dir.into());
+        self
+    }
+
+    /// The user and group (one number for both) it runs as: only root may choose.
+    pub fn user(mut self, id: u32) -> Self {
+        self.user = Some(id);
         self
     }
 
@@ -153,6 +163,7 @@ impl Process {
                 tail.push_back(text);
             }
         });
+        cpu::count(&child);
         let status = child.wait().map_err(|source| ProcessError::Start { command: self.shown(), source })?;
         if status.success() {
             return Ok(());
@@ -186,6 +197,10 @@ impl Process {
         command.args(&self.args).envs(&self.env);
         if let Some(dir) = &self.cwd {
             command.current_dir(dir);
+        }
+        if let Some(id) = self.user {
+            use std::os::unix::process::CommandExt;
+            command.uid(id).gid(id);
         }
         command
     }

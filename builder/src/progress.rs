@@ -1,16 +1,35 @@
-//! What a person sees of a build: bars on a terminal, plain lines otherwise, nothing with `--quiet`.
+//! What a person sees of a build: bars on a terminal, plain lines otherwise, nothing with `--quiet`. It also
+//! remembers how long each step took; it judges nothing.
 
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::{Deserialize, Serialize};
+
+use crate::cpu::thread_cpu;
 
 /// A plain line says that a long step is still alive at least this often.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How progress is shown.
 #[derive(Clone, Debug)]
-pub struct Progress(Mode);
+pub struct Progress {
+    mode: Mode,
+    times: Arc<Mutex<Vec<StepTime>>>,
+}
+
+/// How long a finished step took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTime {
+    /// The step's name.
+    pub name: String,
+    /// Milliseconds from its begin to its end.
+    pub wall_ms: u64,
+    /// Milliseconds of CPU time of the step and its tools.
+    pub cpu_ms: u64,
+}
 
 #[derive(Clone, Debug)]
 enum Mode {
@@ -25,6 +44,9 @@ pub struct Step {
     name: String,
     total: Option<u64>,
     started: Instant,
+    cpu_before: Duration,
+    cpu_elsewhere: Duration,
+    times: Arc<Mutex<Vec<StepTime>>>,
     view: View,
 }
 
@@ -39,31 +61,48 @@ impl Progress {
     /// Bars when standard error is a terminal.
     pub fn new() -> Self {
         if std::io::stderr().is_terminal() {
-            Self(Mode::Bars(MultiProgress::new()))
+            Self::with(Mode::Bars(MultiProgress::new()))
         } else {
-            Self(Mode::Plain)
+            Self::with(Mode::Plain)
         }
     }
 
     /// No output.
     pub fn quiet() -> Self {
-        Self(Mode::Quiet)
+        Self::with(Mode::Quiet)
+    }
+
+    fn with(mode: Mode) -> Self {
+        Self { mode, times: Arc::default() }
+    }
+
+    /// Every step that has finished until now, in the order they ended.
+    pub fn times(&self) -> Vec<StepTime> {
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Begins a step of `total` units, when that is known.
     pub fn step(&self, name: &str, total: Option<u64>) -> Step {
         let started = Instant::now();
-        let view = match &self.0 {
+        let view = match &self.mode {
             Mode::Quiet => View::None,
             Mode::Plain => View::Plain(std::cell::Cell::new((0, started))),
             Mode::Bars(bars) => View::Bar(bars.add(bar(name, total))),
         };
-        Step { name: name.to_owned(), total, started, view }
+        Step {
+            name: name.to_owned(),
+            total,
+            started,
+            cpu_before: thread_cpu(),
+            cpu_elsewhere: Duration::ZERO,
+            times: self.times.clone(),
+            view,
+        }
     }
 
     /// One line about something finished.
     pub fn line(&self, text: &str) {
-        match &self.0 {
+        match &self.mode {
             Mode::Quiet => {}
             Mode::Plain => eprintln!("{text}"),
             Mode::Bars(bars) => bars.suspend(|| eprintln!("{text}")),
@@ -96,9 +135,20 @@ impl Step {
         }
     }
 
+    /// Other threads worked for this step: how much CPU time they used.
+    pub fn add_cpu(&mut self, spent: Duration) {
+        self.cpu_elsewhere += spent;
+    }
+
     /// The step is done.
     pub fn finish(self) {
         let elapsed = self.started.elapsed();
+        let cpu = thread_cpu().saturating_sub(self.cpu_before) + self.cpu_elsewhere;
+        self.times.lock().unwrap_or_else(PoisonError::into_inner).push(StepTime {
+            name: self.name.clone(),
+            wall_ms: millis(elapsed),
+            cpu_ms: millis(cpu),
+        });
         match &self.view {
             View::None => {}
             View::Bar(bar) => bar.finish_and_clear(),
@@ -115,6 +165,11 @@ impl Drop for Step {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Whole milliseconds.
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn bar(name: &str, total: Option<u64>) -> ProgressBar {

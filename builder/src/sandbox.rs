@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock;
 use crate::process::{Process, ProcessError};
 
 /// First argument with which this program starts itself inside the sandbox.
@@ -74,7 +75,7 @@ impl Sandbox {
     /// `program` of the unpacked tool tree at `tree`.
     pub fn new(tree: &Path, program: &str) -> Self {
         let env = [("PATH", "/usr/bin:/usr/sbin"), ("HOME", "/tmp"), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC")];
-        Self {
+        let sandbox = Self {
             tree: tree.to_owned(),
             binds: Vec::new(),
             devices: Vec::new(),
@@ -83,6 +84,10 @@ impl Sandbox {
             cwd: PathBuf::from("/"),
             program: program.to_owned(),
             args: Vec::new(),
+        };
+        match clock::get() {
+            Some(clock) => clock.apply(sandbox),
+            None => sandbox,
         }
     }
 

@@ -2,24 +2,28 @@
 //!
 //! An entry appears whole, by rename, or not at all; two builds may share one store at once.
 //! Downloads and outputs are checked against their digests each time before they are used.
+//! Outputs that are missing may come from another store (`substitute.rs`).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::scratch::Scratch;
+use crate::substitute::Substitute;
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 /// Name of the digest list inside an output.
-const OUTPUT_LIST: &str = "output.json";
+pub(crate) const OUTPUT_LIST: &str = "output.json";
 
 /// A store folder.
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+    substitute: Option<Arc<Substitute>>,
 }
 
 /// A store that cannot be used.
@@ -62,7 +66,13 @@ impl Store {
         }
         let root =
             root.canonicalize().map_err(|source| StoreError { action: "open", path: root.into(), source })?;
-        Ok(Self { root })
+        Ok(Self { root, substitute: None })
+    }
+
+    /// The same store, which takes outputs that it lacks from another one.
+    pub fn with_substitute(mut self, substitute: Substitute) -> Self {
+        self.substitute = Some(Arc::new(substitute));
+        self
     }
 
     /// The folder that holds everything.
@@ -147,8 +157,16 @@ impl Store {
         Ok(path)
     }
 
-    /// The finished output with this key, if it is here and every file matches; a damaged one is removed.
+    /// The finished output with this key, if it is here or can be taken from the substitute.
     pub fn output(&self, key: Digest) -> Result<Option<Output>, StoreError> {
+        match (self.own_output(key)?, &self.substitute) {
+            (None, Some(substitute)) => substitute.output(self, key),
+            (output, _) => Ok(output),
+        }
+    }
+
+    /// The finished output with this key, if it is here and every file matches; a damaged one is removed.
+    pub(crate) fn own_output(&self, key: Digest) -> Result<Option<Output>, StoreError> {
         let dir = self.root.join("outputs").join(key.to_string());
         let Ok(list) = fs::read(dir.join(OUTPUT_LIST)) else {
             return if dir.exists() { remove_dir(&dir).map(|()| None) } else { Ok(None) };
@@ -186,8 +204,9 @@ impl Store {
         })?;
         make_readable(dir.path())?;
         let path = self.root.join("outputs").join(key.to_string());
-        if path.exists() {
-            remove_dir(&path)?;
+        // Another build may have made or taken the same entry meanwhile, and may be reading it.
+        if let Some(output) = self.own_output(key)? {
+            return Ok(output);
         }
         dir.rename_to(&path).map_err(|source| StoreError { action: "make", path: path.clone(), source })?;
         Ok(Output { dir: path, files })

@@ -5,9 +5,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::arch::Arch;
+use crate::cpu::thread_cpu;
 use crate::deb::{self, DebError, Docs};
 use crate::digest::{Digest, KeyBuilder};
 use crate::fetch::{self, FetchError, Source};
@@ -134,23 +136,25 @@ impl Toolbox<'_> {
 
     /// Packages have no files in common, so they can be unpacked side by side.
     fn unpack(&self, set: &str, debs: &[PathBuf], root: &Path) -> Result<(), ToolsError> {
-        let step = self.progress.step(&format!("unpack {set} tools"), Some(debs.len() as u64));
+        let mut step = self.progress.step(&format!("unpack {set} tools"), Some(debs.len() as u64));
         let workers = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(8);
         // Large packages first, so that no worker is left with one at the end.
         let mut queue: Vec<(u64, &PathBuf)> =
             debs.iter().map(|deb| (fs::metadata(deb).map_or(0, |meta| meta.len()), deb)).collect();
         queue.sort();
         let queue = Mutex::new(queue);
+        let spent = Mutex::new(Duration::ZERO);
         let (done, results) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
             for _ in 0..workers {
-                let (queue, done) = (&queue, done.clone());
+                let (queue, spent, done) = (&queue, &spent, done.clone());
                 scope.spawn(move || {
                     while let Some((_, deb)) = queue.lock().ok().and_then(|mut left| left.pop()) {
                         if done.send(deb::unpack(deb, root, Docs::LeftOut)).is_err() {
-                            return;
+                            break;
                         }
                     }
+                    *spent.lock().unwrap_or_else(PoisonError::into_inner) += thread_cpu();
                 });
             }
             drop(done);
@@ -160,6 +164,7 @@ impl Toolbox<'_> {
             }
             Ok::<_, DebError>(())
         })?;
+        step.add_cpu(spent.into_inner().unwrap_or_else(PoisonError::into_inner));
         step.finish();
         Ok(())
     }

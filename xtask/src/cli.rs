@@ -13,6 +13,8 @@ Environment:
   LEPTON_STORE          folder of the store (default: ~/.cache/lepton)
   LEPTON_DEBIAN_MIRROR  Debian archive to download from, then optionally its security archive
                         (default: the ones this machine's apt uses)
+  LEPTON_SUBSTITUTE     another store to take finished outputs from: a folder, or an http(s) address
+                        that serves one
 
 Exit codes:
   1  other errors, such as a full disk    2  a description, argument or the lock is wrong

@@ -14,6 +14,7 @@ use lepton_builder::name::ImageName;
 use lepton_builder::progress::Progress;
 use lepton_builder::spec::Catalog;
 use lepton_builder::store::Store;
+use lepton_builder::substitute::Substitute;
 use lepton_builder::tools::Toolbox;
 
 use crate::cli::{Cli, Target};
@@ -38,7 +39,11 @@ impl Context {
     pub(crate) fn new(cli: &Cli, offline: bool) -> Result<Self> {
         let repo = repo(cli);
         let host = Host::detect()?;
-        let store = Store::open(&host.store)?;
+        let progress = if cli.quiet { Progress::quiet() } else { Progress::new() };
+        let mut store = Store::open(&host.store)?;
+        if let Some(text) = &host.substitute {
+            store = store.with_substitute(Substitute::new(text, host.arch, offline, progress.clone())?);
+        }
         let lock = Lock::load(&repo.join(lock::FILE_NAME))?;
         let tools = Tools::load(&repo)?;
         let source = match (&host.mirror, offline) {
@@ -46,7 +51,6 @@ impl Context {
             (Ok(mirror), _) => Source::Mirror(mirror.clone()),
             (Err(error), _) => Source::Unknown(error.to_string()),
         };
-        let progress = if cli.quiet { Progress::quiet() } else { Progress::new() };
         Ok(Self { catalog: Catalog::new(&repo), host, store, lock, tools, source, progress })
     }
 

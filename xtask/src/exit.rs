@@ -18,6 +18,7 @@ use lepton_builder::pack::PackError;
 use lepton_builder::pypi::PypiError;
 use lepton_builder::source_debian::DebianError;
 use lepton_builder::spec::SpecError;
+use lepton_builder::substitute::BadSubstitute;
 use lepton_builder::tools::ToolsError;
 
 /// Anything without a class of its own: a full disk, a folder that cannot be written.
@@ -84,7 +85,8 @@ fn class_of(error: &(dyn Error + 'static)) -> Option<u8> {
     let is_argument = error.is::<BadArgument>()
         || error.is::<BadName>()
         || error.is::<UnknownFormat>()
-        || error.is::<UnknownArch>();
+        || error.is::<UnknownArch>()
+        || error.is::<BadSubstitute>();
     let is_spec = is_argument || error.is::<SpecError>() || error.is::<LockError>();
     let is_input = error.is::<FetchError>() || error.is::<NoMirror>();
     is_spec.then_some(SPEC).or(is_input.then_some(INPUT))

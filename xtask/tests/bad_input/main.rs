@@ -10,6 +10,7 @@ mod disk;
 mod inputs;
 mod interrupt;
 mod machine;
+mod substitute;
 mod support;
 
 use support::{Bench, run, text};
