@@ -17,13 +17,13 @@ thread_local! {
 }
 
 /// CPU time that this thread has used itself and in the tools it ran to their end.
-pub fn thread_cpu() -> Duration {
+pub(crate) fn thread_cpu() -> Duration {
     let own = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
     own + TOOLS_CPU.get()
 }
 
 /// CPU time of this whole program and of every process it waited for.
-pub fn program_cpu() -> Duration {
+pub(crate) fn program_cpu() -> Duration {
     let of = |who| {
         getrusage(who).map_or(Duration::ZERO, |usage| {
             [usage.user_time(), usage.system_time()].into_iter().map(from_time_val).sum()
