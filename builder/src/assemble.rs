@@ -14,6 +14,8 @@ use crate::tree::{Clash, Node, NodeKind, RootTree};
 
 /// Mount points of PID 1; the root is read-only, so they must be there.
 const MOUNT_POINTS: [&str; 7] = ["/dev", "/etc", "/proc", "/run", "/sys", "/tmp", "/var"];
+/// Where PID 1 finds the services of the image.
+const SERVICES: &str = "/usr/share/lepton/services";
 /// Who owns what no package brings.
 const BUILDER: &str = "the builder";
 
@@ -44,13 +46,19 @@ pub enum AssembleError {
         /// What was written.
         mode: String,
     },
+    /// A package's program was not compiled before.
+    #[error("the program of package {package} was not compiled")]
+    NotCompiled {
+        /// The package.
+        package: String,
+    },
     /// A path of the tree is wrong.
     #[error(transparent)]
     Name(#[from] BadName),
 }
 
 /// What packages install from outside of the repository.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Inputs {
     /// By package.
     pub(crate) packages: BTreeMap<PackageName, Vec<(RootPath, Node)>>,
@@ -83,7 +91,12 @@ pub fn root_tree(
     }
     for package in &locked.plan().packages {
         add_package(&mut tree, package, &repo.join("packages").join(package.name.as_str()))?;
-        for (path, node) in inputs.packages.get(&package.name).into_iter().flatten() {
+        add_services(&mut tree, package)?;
+        let brought = inputs.packages.get(&package.name);
+        if package.program().is_some() && brought.is_none() {
+            return Err(AssembleError::NotCompiled { package: package.name.to_string() });
+        }
+        for (path, node) in brought.into_iter().flatten() {
             tree.add(path.clone(), node.clone())?;
         }
     }
@@ -138,6 +151,17 @@ pub(crate) fn mode_of(install: &Install, package: &str) -> Result<u32, AssembleE
         path: install.to.clone(),
         mode: install.mode.clone(),
     })
+}
+
+/// One file for each service, which PID 1 reads at boot.
+fn add_services(tree: &mut RootTree, package: &PlannedPackage) -> Result<(), AssembleError> {
+    for service in &package.services {
+        let text = toml::to_string(service).expect("a service is made of text, numbers and lists");
+        let kind = NodeKind::File(Content::from(text.into_bytes()));
+        let node = Node { mode: 0o644, kind, owner: package.name.to_string() };
+        tree.add(format!("{SERVICES}/{}.toml", service.name).parse()?, node)?;
+    }
+    Ok(())
 }
 
 fn folder(owner: &str) -> Node {

@@ -22,6 +22,7 @@ use crate::manifest::{self, Manifest};
 use crate::name::ImageName;
 use crate::pack::{self, PackError};
 use crate::plan::{LockedPlan, Plan};
+use crate::programs::{ProgramBuilds, Programs};
 use crate::scratch::Scratch;
 use crate::source_debian::{self, DebianError};
 use crate::spec::{Catalog, SpecError};
@@ -138,19 +139,32 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         cargo: request.cargo,
         offline: request.offline,
     };
-    let inputs = source_debian::inputs(&locked, toolbox)?;
-    let tree = assemble::root_tree(&locked, request.config, request.catalog.root(), &inputs)?;
-    let root_listing = tree.listing().map_err(out_error("read", request.catalog.root()))?;
+    let builds = ProgramBuilds {
+        repo: request.catalog.root(),
+        arch: request.arch,
+        cargo: request.cargo,
+        offline: request.offline,
+    };
+    let packages = source_debian::inputs(&locked, toolbox)?;
+    let assemble = |programs: &Programs| {
+        let inputs = programs.added_to(packages.clone());
+        let tree = assemble::root_tree(&locked, request.config, request.catalog.root(), &inputs)?;
+        let listing = tree.listing().map_err(out_error("read", request.catalog.root()))?;
+        Ok::<_, BuildError>((tree, listing))
+    };
+    // Nothing is compiled yet: for the key, what a program depends on stands for the program.
+    let (_, keyed) = assemble(&builds.keys(locked.plan(), toolbox)?)?;
     let key = KeyBuilder::new("artifacts")
         .with_digest("builder", request.builder)
         .with_digest("plan", locked.digest())
         .with_digest("kernel", kernel_build.key(toolbox)?)
         .with_digest("init", init_build.key(toolbox)?)
-        .with("tree", &root_listing)
+        .with("tree", &keyed)
         .with_digest("image tools", toolbox.key("image").map_err(ToolsError::from)?)
         .with("formats", request.formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(" "))
         .finish();
     if let Some((written, files)) = stamp::unchanged(toolbox.store, request.out, key) {
+        let (_, root_listing) = assemble(&builds.outputs(locked.plan(), toolbox)?)?;
         return Ok(Built { locked, written, files, root_listing, unchanged: true });
     }
     toolbox.progress.line(&format!(
@@ -161,12 +175,16 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
     ));
 
     // Compiling the kernel leaves processors idle while it configures and links; programs need none of it.
-    let (kernel, init) = std::thread::scope(|scope| {
-        let programs = scope.spawn(|| init_build.output(toolbox));
+    let (kernel, init, programs) = std::thread::scope(|scope| {
+        let programs =
+            scope.spawn(|| Ok((init_build.output(toolbox)?, builds.outputs(locked.plan(), toolbox)?)));
         let kernel = kernel_build.output(toolbox);
-        let init = programs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok::<_, CompileError>((kernel?, init?))
+        let programs: Result<_, CompileError> =
+            programs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (init, programs) = programs?;
+        Ok::<_, CompileError>((kernel?, init, programs))
     })?;
+    let (tree, root_listing) = assemble(&programs)?;
     let tools = toolbox.tree("image")?;
     let seed = Seed::new(locked.digest().bytes());
     let work = toolbox.store.scratch("image")?;

@@ -26,6 +26,7 @@ pub mod name;
 pub mod pack;
 pub mod plan;
 pub mod process;
+pub mod programs;
 pub mod progress;
 pub mod pypi;
 pub mod sandbox;

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use lepton_service_spec::{OrderError, ServiceSpec};
 use serde::Serialize;
+use toml::Spanned;
 
 use crate::arch::Arch;
 use crate::cmdline;
@@ -11,7 +13,7 @@ use crate::digest::{Digest, KeyBuilder};
 use crate::kernel_config::KernelSpec;
 use crate::lock::{Lock, LockError};
 use crate::machine_config::MachineConfig;
-use crate::name::{ImageName, PackageName};
+use crate::name::{ImageName, PackageName, RootPath};
 use crate::spec::{
     Budgets, Catalog, Disk, ImageSpec, Install, Machine, Parsed, Recipe, SourceSpec, SpecError,
 };
@@ -66,6 +68,34 @@ pub struct PlannedPackage {
     /// Its recipe's folders.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<String>,
+    /// Its recipe's services.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceSpec>,
+}
+
+impl PlannedPackage {
+    /// The program of this repository that it installs.
+    pub fn program(&self) -> Option<Program> {
+        let SourceSpec::Workspace { folder, binary, to } = &self.source else { return None };
+        let binary = binary.as_ref().unwrap_or(folder);
+        let usual = || format!("/usr/bin/{binary}").parse().expect("a name is one part of a path");
+        Some(Program {
+            folder: format!("packages/{folder}"),
+            binary: binary.to_string(),
+            to: to.clone().unwrap_or_else(usual),
+        })
+    }
+}
+
+/// A program of this repository that a package installs.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Folder of its crate, relative to the repository.
+    pub folder: String,
+    /// Name of the program in that crate.
+    pub binary: String,
+    /// Its path in the image.
+    pub to: RootPath,
 }
 
 /// A plan whose every outside input is pinned.
@@ -91,6 +121,9 @@ impl Plan {
             Order { catalog, arch, known: catalog.packages(), done: Vec::new(), errors: Vec::new() };
         for package in &spec.value.packages {
             order.visit(spec, package, &mut Vec::new());
+        }
+        if order.errors.is_empty() {
+            order.check_services(spec);
         }
         if !order.errors.is_empty() {
             return Err(order.errors);
@@ -183,7 +216,7 @@ struct Order<'a> {
 }
 
 impl Order<'_> {
-    fn visit<T>(&mut self, file: &Parsed<T>, wanted: &toml::Spanned<String>, path: &mut Vec<PackageName>) {
+    fn visit<T>(&mut self, file: &Parsed<T>, wanted: &Spanned<String>, path: &mut Vec<PackageName>) {
         let Some(name) = self.known.iter().find(|name| name.as_str() == wanted.get_ref()).cloned() else {
             let hint = suggest::hint(wanted.get_ref(), self.known.iter().map(PackageName::as_str));
             let message = format!("no package {:?} in packages/{hint}", wanted.get_ref());
@@ -207,9 +240,28 @@ impl Order<'_> {
                     self.visit(&recipe, needed, path);
                 }
                 path.pop();
+                self.check_recipe(&recipe);
                 self.done.push(planned(name, recipe.value, self.arch));
             }
         }
+    }
+
+    /// What one recipe's services say about themselves.
+    fn check_recipe(&mut self, recipe: &Parsed<Recipe>) {
+        for service in &recipe.value.services {
+            let problems = service.get_ref().problems();
+            self.errors.extend(problems.iter().map(|problem| recipe.error_at(service, problem.to_string())));
+        }
+    }
+
+    /// What the services of all packages together must be: PID 1 starts them in this order.
+    fn check_services(&mut self, spec: &Parsed<ImageSpec>) {
+        let services: Vec<ServiceSpec> =
+            self.done.iter().flat_map(|package| package.services.iter().cloned()).collect();
+        let mistakes = lepton_service_spec::order(&services).err().unwrap_or_default();
+        let error =
+            |mistake: OrderError| SpecError { place: spec.shown.clone(), message: mistake.to_string() };
+        self.errors.extend(mistakes.into_iter().map(error));
     }
 }
 
@@ -226,5 +278,6 @@ fn planned(name: PackageName, mut recipe: Recipe, arch: Arch) -> PlannedPackage 
         install: recipe.install,
         links: recipe.links.into_iter().map(|(path, target)| (path.to_string(), target)).collect(),
         folders: recipe.folders.into_iter().map(|path| path.to_string()).collect(),
+        services: recipe.services.into_iter().map(Spanned::into_inner).collect(),
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lepton_service_spec::ServiceSpec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -130,6 +131,9 @@ pub struct Recipe {
     /// Empty folders to make.
     #[serde(default)]
     pub folders: Vec<RootPath>,
+    /// What PID 1 starts and looks after.
+    #[serde(default)]
+    pub services: Vec<Spanned<ServiceSpec>>,
 }
 
 /// Where a package's files come from.
@@ -143,6 +147,18 @@ pub enum SourceSpec {
     Debian {
         /// Debian's names; what they depend on is pinned with them.
         packages: Vec<String>,
+    },
+    /// A program of this repository, compiled for the host: the crate in `packages/CRATE`.
+    Workspace {
+        /// Folder of the crate below `packages`.
+        #[serde(rename = "crate")]
+        folder: PackageName,
+        /// Name of its program; the crate's folder unless given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        binary: Option<PackageName>,
+        /// Where the program goes; `/usr/bin/BINARY` unless given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        to: Option<RootPath>,
     },
 }
 

@@ -2,6 +2,7 @@
 //! architecture. `UPDATE_EXPECT=1 cargo test` rewrites them; the diff is what a reviewer reads.
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use expect_test::expect_file;
@@ -11,7 +12,8 @@ use lepton_builder::build;
 use lepton_builder::lock::{FILE_NAME, Lock};
 use lepton_builder::machine_config::MachineConfig;
 use lepton_builder::name::ImageName;
-use lepton_builder::plan::Plan;
+use lepton_builder::plan::{Plan, PlannedPackage};
+use lepton_builder::programs::Programs;
 use lepton_builder::spec::Catalog;
 
 fn repo() -> PathBuf {
@@ -61,13 +63,19 @@ fn root_trees() {
     let lock = Lock::load(&repo().join(FILE_NAME)).unwrap();
     for_each(|catalog, image, arch, stem| {
         let locked = plan(catalog, &image, arch).lock(&lock).unwrap();
-        let tree =
-            assemble::root_tree(&locked, &MachineConfig::NONE, catalog.root(), &Inputs::default()).unwrap();
+        let inputs = Programs::stand_ins(locked.plan()).added_to(Inputs::default());
+        let tree = assemble::root_tree(&locked, &MachineConfig::NONE, catalog.root(), &inputs).unwrap();
+        let compiled = locked.plan().packages.iter().filter_map(PlannedPackage::program);
+        let mut shown: Vec<(String, &str)> =
+            compiled.map(|program| (format!("0755 0 0 {}", program.to), "(a program)")).collect();
+        shown.push(("0644 0 0 /usr/share/lepton/plan.toml".to_owned(), "(the plan)"));
         let mut listing = String::new();
         for line in tree.listing().unwrap().lines() {
-            let own = line.contains(" /usr/share/lepton/plan.toml ");
-            listing.push_str(if own { "0644 0 0 /usr/share/lepton/plan.toml (the plan)" } else { line });
-            listing.push('\n');
+            let own = shown.iter().find(|(start, _)| line.starts_with(&format!("{start} ")));
+            match own {
+                Some((start, what)) => writeln!(listing, "{start} {what}").unwrap(),
+                None => writeln!(listing, "{line}").unwrap(),
+            }
         }
         expect_file![golden(&format!("{stem}.tree"))].assert_eq(&listing);
     });

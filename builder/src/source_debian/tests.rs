@@ -54,6 +54,7 @@ fn recipe(from: &str) -> PlannedPackage {
         install: vec![install],
         links: BTreeMap::new(),
         folders: Vec::new(),
+        services: Vec::new(),
     }
 }
 
