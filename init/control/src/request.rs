@@ -1,0 +1,165 @@
+//! Requests, and how a line becomes one.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{MAX_REQUEST, VERSION};
+
+/// One line of a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Message {
+    /// The protocol that the client speaks: [`VERSION`].
+    pub version: u32,
+    /// What it asks.
+    pub request: Request,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// The whole host: answered by [`crate::Answer::Status`].
+    Status,
+    /// All services: answered by [`crate::Answer::Services`].
+    Services,
+    /// One service: answered by [`crate::Answer::Service`].
+    Service {
+        /// Its name.
+        name: String,
+    },
+    /// A log: answered by one [`crate::Answer::Line`] for each record, then [`crate::Answer::End`] unless it is followed.
+    Logs {
+        /// Whose.
+        name: LogName,
+        /// Whether records to come are sent, too, until the client goes.
+        #[serde(default)]
+        follow: bool,
+        /// How many of the newest records; all that are kept unless given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lines: Option<u32>,
+    },
+    /// Starts a service and what it needs.
+    Start {
+        /// Its name.
+        name: String,
+    },
+    /// Stops a service and what needs it.
+    Stop {
+        /// Its name.
+        name: String,
+    },
+    /// Stops a service and starts it again.
+    Restart {
+        /// Its name.
+        name: String,
+    },
+    /// Stops the host and starts it again.
+    Reboot,
+    /// Stops the host and switches it off.
+    Poweroff,
+    /// Gives the host a name; only the service `network` may, for a name that came by DHCP or OVF.
+    SetHostname {
+        /// The name (RFC 1123).
+        hostname: String,
+    },
+    /// Merges a machine config that was fetched; only the service `config` may.
+    ApplyConfig {
+        /// Where it came from.
+        source: String,
+        /// The config, as TOML.
+        text: String,
+    },
+    /// Empties the state partition at the next boot.
+    ResetState,
+}
+
+/// The log that is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogName {
+    /// The kernel's, with the records of PID 1.
+    Kernel,
+    /// That of one service.
+    Service(String),
+}
+
+/// Why a line is no request.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BadRequest {
+    /// It is too long.
+    #[error("the request is longer than {MAX_REQUEST} bytes")]
+    TooLong,
+    /// It is no JSON, or no request of this protocol.
+    #[error("the request cannot be read: {0}")]
+    Syntax(#[from] serde_json::Error),
+    /// It is of another protocol.
+    #[error("the request has version {0}, and this host speaks version {VERSION}")]
+    Version(u32),
+}
+
+impl Request {
+    /// The line that asks this, with its end.
+    pub fn to_line(&self) -> String {
+        let message = Message { version: VERSION, request: self.clone() };
+        let mut line = serde_json::to_string(&message).expect("requests are made of text and numbers");
+        line.push('\n');
+        line
+    }
+
+    /// The request of a line without its end.
+    pub fn from_line(line: &[u8]) -> Result<Self, BadRequest> {
+        if line.len() > MAX_REQUEST {
+            return Err(BadRequest::TooLong);
+        }
+        let message: Message = serde_json::from_slice(line)?;
+        match message.version {
+            VERSION => Ok(message.request),
+            other => Err(BadRequest::Version(other)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_lines_and_come_back() {
+        let logs = Request::Logs { name: LogName::Service("a".into()), follow: true, lines: Some(5) };
+        for (request, line) in [
+            (Request::Status, "{\"version\":1,\"request\":\"status\"}\n"),
+            (
+                Request::Start { name: "a".into() },
+                "{\"version\":1,\"request\":{\"start\":{\"name\":\"a\"}}}\n",
+            ),
+            (
+                logs,
+                "{\"version\":1,\"request\":{\"logs\":{\"name\":{\"service\":\"a\"},\"follow\":true,\"lines\":5}}}\n",
+            ),
+        ] {
+            assert_eq!(request.to_line(), line);
+            assert_eq!(Request::from_line(line.trim_end().as_bytes()).unwrap(), request);
+        }
+    }
+
+    #[test]
+    fn other_lines_are_refused() {
+        for bad in [
+            &b""[..],
+            b"{}",
+            b"\"status\"",
+            b"{\"version\":1,\"request\":\"halt\"}",
+            b"{\"version\":1,\"request\":\"status\",\"x\":1}",
+            b"{\"version\":1,\"request\":{\"start\":{\"name\":\"a\",\"x\":1}}}",
+            b"\xff",
+        ] {
+            assert!(matches!(Request::from_line(bad), Err(BadRequest::Syntax(_))), "{bad:?}");
+        }
+        let newer = Request::from_line(b"{\"version\":2,\"request\":\"status\"}");
+        assert!(matches!(newer, Err(BadRequest::Version(2))));
+        assert!(matches!(Request::from_line(&vec![b' '; MAX_REQUEST + 1]), Err(BadRequest::TooLong)));
+        // Nesting has a bound, too: the reader must not overflow its stack.
+        assert!(Request::from_line(&vec![b'['; MAX_REQUEST]).is_err());
+    }
+}
