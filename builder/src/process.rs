@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 
-use crate::cpu;
+use crate::{clock, cpu};
 
 /// Children that `run` and `output` wait for, killed when the program is interrupted; none once that has happened.
 static RUNNING: Mutex<Option<BTreeSet<u32>>> = Mutex::new(Some(BTreeSet::new()));
@@ -193,6 +193,9 @@ impl Process {
         let mut command = Command::new(&self.program);
         if !self.inherit_env {
             command.env_clear();
+        } else if clock::get().is_some() {
+            // What downloads needs the true time, by which servers' certificates are valid.
+            command.env_remove("LD_PRELOAD");
         }
         command.args(&self.args).envs(&self.env);
         if let Some(dir) = &self.cwd {

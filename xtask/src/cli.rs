@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use lepton_builder::clock::Clock;
 
 /// Build and run Lepton, a container-host operating system.
 #[derive(Debug, Parser)]
@@ -19,7 +20,7 @@ Environment:
 Exit codes:
   1  other errors, such as a full disk    2  a description, argument or the lock is wrong
   3  an input is missing or damaged       4  a compiler or tool failed
-  130  interrupted")]
+  5  `repro`: the builds differ           130  interrupted")]
 pub(crate) struct Cli {
     /// Print errors only.
     #[arg(long, global = true)]
@@ -27,6 +28,9 @@ pub(crate) struct Cli {
     /// Repository to read [default: the one that this program was compiled from].
     #[arg(long, global = true, value_name = "DIR")]
     pub repo: Option<PathBuf>,
+    /// Run every tool with another clock.
+    #[arg(long, global = true, hide = true, value_name = "SECONDS:LIBRARY")]
+    pub clock: Option<Clock>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -44,7 +48,7 @@ pub(crate) enum Command {
     /// Format, lint, unit-test and check the rules of the repository.
     Check,
     /// Build an image twice, differently, and compare every byte.
-    Repro(Target),
+    Repro(ReproOptions),
     /// Measure sizes, virtual boot time and memory.
     Bench(Target),
     /// Show or renew packages.lock.
@@ -64,6 +68,53 @@ pub(crate) struct Target {
     /// x86_64 or aarch64 [default: this machine's].
     #[arg(long)]
     pub arch: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReproOptions {
+    #[command(flatten)]
+    pub target: Target,
+    /// What to write, as for `image` [default: every format].
+    #[arg(long, value_delimiter = ',', conflicts_with = "against")]
+    pub format: Vec<String>,
+    /// Build once and compare with the artifacts that DIR/SHA256SUMS lists: reproduce a release.
+    #[arg(long, value_name = "DIR")]
+    pub against: Option<PathBuf>,
+    /// Take this from the store instead of building it: minutes instead of an hour.
+    #[arg(long, value_enum)]
+    pub shared: Vec<Shared>,
+    /// Leave this the same in both builds: to find what a difference comes from. Several with commas.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub same: Vec<Change>,
+    /// Change one byte of this artifact of the second build: shows that differences are found.
+    #[arg(long, hide = true, value_name = "FILE", conflicts_with = "against")]
+    pub plant: Option<PathBuf>,
+}
+
+/// What two builds may share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shared {
+    /// The compiled kernel.
+    Kernel,
+}
+
+/// What differs between two builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Change {
+    /// The user.
+    User,
+    /// The file mode creation mask.
+    Umask,
+    /// The language.
+    Locale,
+    /// The time zone.
+    Zone,
+    /// The time.
+    Clock,
+    /// Processes at once.
+    Jobs,
+    /// The order of files in folders.
+    Order,
 }
 
 #[derive(Debug, Args)]

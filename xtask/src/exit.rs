@@ -29,6 +29,8 @@ const SPEC: u8 = 2;
 const INPUT: u8 = 3;
 /// A compiler or tool failed.
 const TOOL: u8 = 4;
+/// Two builds of the same inputs gave different bytes.
+const DIFFERENT: u8 = 5;
 /// Ctrl-C: 128 + SIGINT, as shells count.
 pub(crate) const INTERRUPTED: i32 = 130;
 
@@ -41,6 +43,21 @@ impl Error for BadArgument {}
 impl fmt::Display for BadArgument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Two builds gave different bytes; each difference has been printed.
+#[derive(Debug)]
+pub(crate) struct Different {
+    /// How many files differ.
+    pub count: usize,
+}
+
+impl Error for Different {}
+
+impl fmt::Display for Different {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not reproducible: {} files differ", self.count)
     }
 }
 
@@ -81,6 +98,9 @@ fn class_of(error: &(dyn Error + 'static)) -> Option<u8> {
     }
     if let Some(error) = error.downcast_ref() {
         return class_of_pypi(error);
+    }
+    if error.is::<Different>() {
+        return Some(DIFFERENT);
     }
     let is_argument = error.is::<BadArgument>()
         || error.is::<BadName>()

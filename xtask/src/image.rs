@@ -16,10 +16,11 @@ use lepton_builder::sandbox;
 
 use crate::cli::{Cli, ImageOptions, PlanOptions};
 use crate::context::{CommandResult, Context, own_digest};
+use crate::repro;
 
 /// `cargo xtask image`.
 pub(crate) fn image(options: &ImageOptions, cli: &Cli) -> CommandResult {
-    let formats = formats(&options.format)?;
+    let formats = formats(&options.format, &Format::DEFAULT)?;
     let mut context = Context::new(cli, options.offline)?;
     context.host.jobs = options.jobs.unwrap_or(context.host.jobs);
     let (image, arch) = context.target(&options.target)?;
@@ -29,6 +30,9 @@ pub(crate) fn image(options: &ImageOptions, cli: &Cli) -> CommandResult {
     };
     let order = Order { formats: &formats, config: &config, out: &options.out, offline: options.offline };
     let built = build(&context, &image, arch, &order)?;
+    if let Some(clock) = &cli.clock {
+        repro::prove(&context, clock)?;
+    }
     for (_, name) in &built.written {
         let size: u64 = built
             .files
@@ -94,10 +98,10 @@ pub(crate) fn build(context: &Context, image: &ImageName, arch: Arch, order: &Or
     Ok(build::build(&request, &context.toolbox())?)
 }
 
-/// The formats asked for, each once, in the order they are written.
-fn formats(names: &[String]) -> Result<Vec<Format>> {
+/// The formats asked for or else these, each once, in the order they are written.
+pub(crate) fn formats(names: &[String], default: &[Format]) -> Result<Vec<Format>> {
     if names.is_empty() {
-        return Ok(Format::DEFAULT.to_vec());
+        return Ok(default.to_vec());
     }
     let mut formats = names.iter().map(|name| name.parse()).collect::<Result<Vec<Format>, _>>()?;
     formats.sort();

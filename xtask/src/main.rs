@@ -16,7 +16,7 @@ mod tidy;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use lepton_builder::sandbox;
+use lepton_builder::{clock, sandbox};
 
 use cli::{Cli, Command};
 
@@ -28,6 +28,9 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     interrupt::install();
+    if let Some(clock) = &cli.clock {
+        clock::set(clock.clone());
+    }
     let result = match &cli.command {
         Command::Image(options) => image::image(options, &cli),
         Command::Plan(options) => image::plan(options, &cli),
