@@ -47,6 +47,14 @@ impl Arch {
         }
     }
 
+    /// Go's name (`GOARCH`).
+    pub fn golang(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Aarch64 => "arm64",
+        }
+    }
+
     /// Rust target of programs that run on the host we build.
     pub fn musl_target(self) -> &'static str {
         match self {

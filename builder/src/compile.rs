@@ -1,5 +1,6 @@
 //! Compilers: sources and tools in, verified outputs of the store out. Nothing else compiles.
 
+pub mod go;
 pub mod guest;
 pub mod kernel;
 mod rust_std;
@@ -29,6 +30,18 @@ pub enum CompileError {
         /// Folder of the program.
         folder: String,
         /// What cargo said.
+        source: ProcessError,
+    },
+    /// Modules that Go programs are made of could not be had.
+    #[error(
+        "cannot collect the Go modules that {folder} pins\n\
+         hint: go downloads them as this machine configures it (GOPROXY), and go.sum must cover them all; \
+         with --offline the store must hold them"
+    )]
+    Modules {
+        /// Folder with `go.mod`.
+        folder: PathBuf,
+        /// What go said.
         source: ProcessError,
     },
     /// A tool tree could not be made.

@@ -127,7 +127,7 @@ fn class_of_build(error: &BuildError) -> Option<u8> {
 fn class_of_compile(error: &CompileError) -> Option<u8> {
     match error {
         CompileError::Process(_) => Some(TOOL),
-        CompileError::Vendor { .. } => Some(INPUT),
+        CompileError::Vendor { .. } | CompileError::Modules { .. } => Some(INPUT),
         CompileError::Tools(error) => class_of_tools(error),
         CompileError::Lock(_)
         | CompileError::Spec(_)

@@ -8,6 +8,7 @@ mod exit;
 mod image;
 mod interrupt;
 mod lock;
+mod peers;
 mod repro;
 mod run;
 mod test;

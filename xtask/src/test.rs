@@ -1,22 +1,22 @@
 //! `test`: unit tests, then the image of this machine's architecture in every format, judged by other
 //! people's tools and booted in QEMU.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use lepton_boot_tests as boot_tests;
-use lepton_boot_tests::{Budgets, Goldens, Peer, Selection};
+use lepton_boot_tests::{Budgets, Goldens, Selection};
 use lepton_builder::artifact::Format;
 use lepton_builder::build::Built;
 use lepton_builder::process::Process;
-use lepton_builder::pypi;
 
 use crate::cli::{Cli, Target, TestOptions};
 use crate::context::{CommandResult, Context};
 use crate::image::{self, Order};
+use crate::peers;
 
 /// Where the tested artifacts lie.
 const OUT: &str = "out/test";
@@ -51,27 +51,12 @@ pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
     context.progress.line("== artifacts");
     let selection = Selection { names: options.names.clone(), all: options.all };
     let mut boot_context = boot_context(&context, &built, &out)?;
-    boot_context.peers = peers(&context, boot_tests::peers(arch, &selection))?;
+    boot_context.peers = peers::make(&context, boot_tests::peers(arch, &selection))?;
     let summary = boot_tests::run(&boot_context, &selection, &mut std::io::stderr())?;
     if !summary.is_success() {
         bail!("{} of the tests failed", summary.failed.len());
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Programs that the chosen tests need and no Debian package has.
-fn peers(context: &Context, wanted: BTreeSet<Peer>) -> Result<BTreeMap<Peer, PathBuf>> {
-    let tests = context.catalog.root().join("images/boot-tests");
-    let path = |peer| -> Result<PathBuf> {
-        match peer {
-            Peer::Python => {
-                let python = context.host.program("python3");
-                let requirements = tests.join("python/requirements.txt");
-                Ok(pypi::python_tree(&requirements, python.as_deref(), &context.toolbox())?)
-            }
-        }
-    };
-    wanted.into_iter().map(|peer| Ok((peer, path(peer)?))).collect()
 }
 
 /// What boots and judges are given.

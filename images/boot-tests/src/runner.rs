@@ -52,6 +52,8 @@ impl Test {
 pub enum Peer {
     /// A folder for `PYTHONPATH` with the wheels of `images/boot-tests/python/requirements.txt`.
     Python,
+    /// A folder with `govc` and `vcsim`, for the machine that runs the tests.
+    Govmomi,
 }
 
 /// Which tests to run.

@@ -1,0 +1,269 @@
+//! Compiles Go programs from pinned modules: static, in the sandbox, offline.
+//!
+//! A folder of ours holds `go.mod`, `go.sum` and a `tools.go` that imports the programs. The tool tree's `go` downloads
+//! what they need as this machine configures it (`GOPROXY` and its kin, in the environment or in `go env`'s file), and
+//! checks every module against `go.sum`. Nothing here changes a `go.mod` or `go.sum`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{CompileError, file_error};
+use crate::arch::Arch;
+use crate::digest::{Digest, KeyBuilder};
+use crate::process::Process;
+use crate::store::Output;
+use crate::tools::{ToolTree, Toolbox};
+
+/// Raised when this file builds differently from the same inputs.
+const RECIPE: &str = "go-1";
+/// The tool set with the compiler.
+const TOOLS: &str = "go";
+/// No symbol table, no debug information, and no identifier that depends on the build's history.
+const LDFLAGS: &str = "-s -w -buildid=";
+/// Only what is pinned, modules that can be removed again, no path of the machine, and nothing from version control.
+const GOFLAGS: &str = "-mod=readonly -modcacherw -trimpath -buildvcs=false";
+/// Files of the folder that `go` needs to see.
+const SOURCES: [&str; 3] = ["go.mod", "go.sum", "tools.go"];
+
+/// Programs of the modules that one folder pins.
+#[derive(Clone, Copy, Debug)]
+pub struct GoBuild<'a> {
+    /// What people and caches call this set of programs.
+    pub name: &'a str,
+    /// Folder with `go.mod`, `go.sum` and `tools.go`.
+    pub folder: &'a Path,
+    /// The programs.
+    pub programs: &'a [GoProgram<'a>],
+    /// Build tags.
+    pub tags: &'a [&'a str],
+    /// Strings that the linker sets: `package.name` and value.
+    pub strings: &'a [(&'a str, &'a str)],
+    /// What they are for.
+    pub arch: Arch,
+    /// Whether `go` may not download.
+    pub offline: bool,
+}
+
+/// One program.
+#[derive(Clone, Copy, Debug)]
+pub struct GoProgram<'a> {
+    /// Name of its file.
+    pub name: &'a str,
+    /// Import path of its main package.
+    pub package: &'a str,
+}
+
+/// Folders of `go` that outlive a build; programs of every set share them.
+struct Caches {
+    modules: PathBuf,
+    /// For the compiler in the sandbox.
+    objects: PathBuf,
+    /// For `go` outside of it, which compiles nothing: GOCACHE and GOPATH.
+    other: PathBuf,
+}
+
+impl GoBuild<'_> {
+    /// The compiled programs by name, from the store when they are there.
+    pub fn output(&self, toolbox: &Toolbox<'_>) -> Result<Output, CompileError> {
+        let sources = self.sources()?;
+        let key = self.key_of(&sources, toolbox)?;
+        if let Some(output) = toolbox.store.output(key)? {
+            return Ok(output);
+        }
+        // One at a time: a set takes all processors anyway, and they share the modules.
+        let _lock = toolbox.store.lock("go")?;
+        if let Some(output) = toolbox.store.output(key)? {
+            return Ok(output);
+        }
+        let tools = toolbox.tree(TOOLS)?;
+        let caches = Caches::new(toolbox)?;
+        let stage = toolbox.store.scratch("go-source")?;
+        for (name, bytes) in &sources {
+            let path = stage.path().join(name);
+            fs::write(&path, bytes).map_err(file_error("write", &path))?;
+        }
+        self.download(stage.path(), &tools, &caches, toolbox)?;
+        let result = toolbox.store.scratch("go-output")?;
+        self.compile(stage.path(), &tools, &caches, result.path(), toolbox)?;
+        Ok(toolbox.store.add_output(result, key)?)
+    }
+
+    /// What the result depends on.
+    pub fn key(&self, toolbox: &Toolbox<'_>) -> Result<Digest, CompileError> {
+        self.key_of(&self.sources()?, toolbox)
+    }
+
+    fn key_of(
+        &self,
+        sources: &BTreeMap<&'static str, Vec<u8>>,
+        toolbox: &Toolbox<'_>,
+    ) -> Result<Digest, CompileError> {
+        let mut key = KeyBuilder::new(RECIPE)
+            .with_digest("tools", toolbox.key(TOOLS)?)
+            .with("arch", self.arch.name())
+            .with("flags", GOFLAGS)
+            .with("tags", self.tags.join(","))
+            .with("ldflags", self.ldflags());
+        for program in self.programs {
+            key = key.with(program.name, program.package);
+        }
+        for (name, bytes) in sources {
+            key = key.with(name, bytes);
+        }
+        Ok(key.finish())
+    }
+
+    fn sources(&self) -> Result<BTreeMap<&'static str, Vec<u8>>, CompileError> {
+        let read = |name| {
+            let path = self.folder.join(name);
+            fs::read(&path).map(|bytes| (name, bytes)).map_err(file_error("read", &path))
+        };
+        SOURCES.into_iter().map(read).collect()
+    }
+
+    fn ldflags(&self) -> String {
+        let set = |(name, value): &(&str, &str)| format!(" -X {name}={value}");
+        let strings: String = self.strings.iter().map(set).collect();
+        format!("{LDFLAGS}{strings}")
+    }
+
+    /// Architecture and, but for Go's own code, no C: the program then needs no library of the host.
+    fn target(&self) -> [(&'static str, &'static str); 3] {
+        [("CGO_ENABLED", "0"), ("GOARCH", self.arch.golang()), ("GOOS", "linux")]
+    }
+
+    /// Listing what the programs are made of downloads exactly that, and fails where `go.sum` does not cover it.
+    fn download(
+        &self,
+        stage: &Path,
+        tools: &ToolTree,
+        caches: &Caches,
+        toolbox: &Toolbox<'_>,
+    ) -> Result<(), CompileError> {
+        let step = toolbox.progress.step(&format!("modules of {}", self.name), None);
+        let mut go = Process::new(tools.root().join("usr/bin/go"))
+            .inherit_env()
+            .cwd(stage)
+            .env("GOROOT", tools.root().join("usr/lib/go-1.26"))
+            .env("GOMODCACHE", &caches.modules)
+            .env("GOCACHE", caches.other.join("objects"))
+            .env("GOPATH", caches.other.join("path"))
+            // Modules that cannot be written could not be removed, either.
+            .env("GOFLAGS", "-mod=readonly -modcacherw")
+            .env("GO111MODULE", "on")
+            .env("GOWORK", "off")
+            // A module that asks for a newer compiler is an error and not a download.
+            .env("GOTOOLCHAIN", "local");
+        for (key, value) in self.target() {
+            go = go.env(key, value);
+        }
+        if self.offline {
+            go = go.env("GOPROXY", "off");
+        }
+        let list = go.args(["list", "-deps", "-f", "{{.ImportPath}}"]).args(self.tag_flags());
+        list.args(self.programs.iter().map(|program| program.package))
+            .run(|_| step.advance(1))
+            .map_err(|source| CompileError::Modules { folder: self.folder.to_owned(), source })?;
+        step.finish();
+        Ok(())
+    }
+
+    fn compile(
+        &self,
+        stage: &Path,
+        tools: &ToolTree,
+        caches: &Caches,
+        out: &Path,
+        toolbox: &Toolbox<'_>,
+    ) -> Result<(), CompileError> {
+        // Unpacked anew from the downloads, which `go` checks against go.sum while it does that: an unpacked module
+        // that somebody changed would go unnoticed.
+        let unpacked = toolbox.store.scratch("go-modules")?;
+        let go = || {
+            let mut go = tools
+                .program("go")
+                .read_only(stage, "/source")
+                .read_only(&caches.modules.join("cache/download"), "/downloads")
+                .writable(unpacked.path(), "/modules")
+                .writable(&caches.objects, "/objects")
+                .writable(out, "/out")
+                .cwd("/source")
+                .env("GOMODCACHE", "/modules")
+                .env("GOCACHE", "/objects")
+                .env("GOPATH", "/tmp/go")
+                .env("GOENV", "off")
+                .env("GOPROXY", "file:///downloads")
+                // go.sum has the digest of every module.
+                .env("GOSUMDB", "off")
+                .env("GOTOOLCHAIN", "local")
+                .env("GOWORK", "off");
+            for (key, value) in self.target() {
+                go = go.env(key, value);
+            }
+            go
+        };
+        for program in self.programs {
+            let step = toolbox.progress.step(&format!("{} for {}", program.name, self.arch), None);
+            go().env("GOFLAGS", GOFLAGS)
+                // Packages are printed as they are compiled.
+                .args(["build", "-v", "-ldflags"])
+                .arg(self.ldflags())
+                .args(self.tag_flags())
+                .args(["-o", &format!("/out/{}", program.name), program.package])
+                .run(|_| step.advance(1))?;
+            step.finish();
+        }
+        Ok(())
+    }
+
+    fn tag_flags(&self) -> Option<String> {
+        (!self.tags.is_empty()).then(|| format!("-tags={}", self.tags.join(",")))
+    }
+}
+
+impl Caches {
+    fn new(toolbox: &Toolbox<'_>) -> Result<Self, CompileError> {
+        Ok(Self {
+            modules: toolbox.store.cache("go-modules")?,
+            objects: toolbox.store.cache("go-objects")?,
+            other: toolbox.store.cache("go")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn build(tags: &'static [&'static str]) -> GoBuild<'static> {
+        GoBuild {
+            name: "some",
+            folder: Path::new("/some"),
+            programs: &[GoProgram { name: "one", package: "example.org/one" }],
+            tags,
+            strings: &[("example.org/one/version.version", "v1.2.3"), ("example.org/one/version.major", "1")],
+            arch: Arch::Aarch64,
+            offline: false,
+        }
+    }
+
+    #[test]
+    fn flags_of_the_linker_and_of_tags() {
+        let build = build(&["notest", "grpcnotrace"]);
+        let text =
+            "-s -w -buildid= -X example.org/one/version.version=v1.2.3 -X example.org/one/version.major=1";
+        assert_eq!(build.ldflags(), text);
+        assert_eq!(build.tag_flags().as_deref(), Some("-tags=notest,grpcnotrace"));
+        assert_eq!(self::build(&[]).tag_flags(), None);
+        assert_eq!(build.target(), [("CGO_ENABLED", "0"), ("GOARCH", "arm64"), ("GOOS", "linux")]);
+    }
+
+    #[test]
+    fn a_folder_without_go_sum_is_an_error_that_names_it() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("go.mod"), "module some\n").unwrap();
+        let error = GoBuild { folder: dir.path(), ..build(&[]) }.sources().unwrap_err();
+        assert!(error.to_string().ends_with("go.sum"), "{error}");
+    }
+}

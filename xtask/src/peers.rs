@@ -1,0 +1,50 @@
+//! Makes the programs of other people that tests need and no Debian package has; a build needs none of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use anyhow::Result;
+use lepton_boot_tests::Peer;
+use lepton_builder::compile::go::{GoBuild, GoProgram};
+use lepton_builder::fetch::Source;
+use lepton_builder::pypi;
+
+use crate::context::Context;
+
+/// Where their pins lie.
+const FOLDER: &str = "images/boot-tests";
+/// VMware's command line and the simulator of its API: independent readers of the appliance.
+const GOVMOMI: &[GoProgram<'static>] = &[
+    GoProgram { name: "govc", package: "github.com/vmware/govmomi/govc" },
+    GoProgram { name: "vcsim", package: "github.com/vmware/govmomi/vcsim" },
+];
+
+/// Where each of `wanted` lies, downloading and compiling what the store lacks.
+pub(crate) fn make(context: &Context, wanted: BTreeSet<Peer>) -> Result<BTreeMap<Peer, PathBuf>> {
+    wanted.into_iter().map(|peer| Ok((peer, one(context, peer)?))).collect()
+}
+
+fn one(context: &Context, peer: Peer) -> Result<PathBuf> {
+    match peer {
+        Peer::Python => {
+            let requirements = context.catalog.root().join(FOLDER).join("python/requirements.txt");
+            let python = context.host.program("python3");
+            Ok(pypi::python_tree(&requirements, python.as_deref(), &context.toolbox())?)
+        }
+        Peer::Govmomi => go(context, "govmomi", GOVMOMI),
+    }
+}
+
+/// Programs for this machine, of the modules that `go/NAME` pins.
+fn go(context: &Context, name: &str, programs: &[GoProgram<'_>]) -> Result<PathBuf> {
+    let build = GoBuild {
+        name,
+        folder: &context.catalog.root().join(FOLDER).join("go").join(name),
+        programs,
+        tags: &[],
+        strings: &[],
+        arch: context.host.arch,
+        offline: matches!(context.source, Source::Offline),
+    };
+    Ok(build.output(&context.toolbox())?.dir().to_owned())
+}
