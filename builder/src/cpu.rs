@@ -17,7 +17,7 @@ thread_local! {
 }
 
 /// CPU time that this thread has used itself and in the tools it ran to their end.
-pub(crate) fn thread_cpu() -> Duration {
+pub fn thread_cpu() -> Duration {
     let own = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from);
     own + TOOLS_CPU.get()
 }

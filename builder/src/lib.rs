@@ -10,7 +10,7 @@ pub mod build;
 pub mod clock;
 pub mod cmdline;
 pub mod compile;
-mod cpu;
+pub mod cpu;
 pub mod date;
 pub mod deb;
 pub mod digest;

@@ -57,6 +57,12 @@ pub struct FileFacts {
     pub size: u64,
 }
 
+impl StoreError {
+    pub(crate) fn new(action: &'static str, path: PathBuf, source: io::Error) -> Self {
+        Self { action, path, source }
+    }
+}
+
 impl Store {
     /// Opens the store at `root`, making its folders.
     pub fn open(root: &Path) -> Result<Self, StoreError> {

@@ -122,6 +122,11 @@ impl Run<'_> {
     }
 }
 
+/// A copy of everything that builds read.
+pub(crate) fn copy_repo(from: &Path, to: &Path) -> Result<()> {
+    place::copy_repo(from, to, variant::Order::Forward)
+}
+
 /// Changes one byte in the middle of an artifact: shows that a difference is found.
 fn plant(path: &Path) -> Result<()> {
     let mut bytes =

@@ -143,7 +143,7 @@ impl Place {
 }
 
 /// The files that builds read, made in the given order.
-fn copy_repo(from: &Path, to: &Path, order: Order) -> Result<()> {
+pub(super) fn copy_repo(from: &Path, to: &Path, order: Order) -> Result<()> {
     let left_out = |entry: &walkdir::DirEntry| {
         entry.depth() == 1 && LEFT_OUT.contains(&&*entry.file_name().to_string_lossy())
     };
