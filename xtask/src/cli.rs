@@ -96,6 +96,8 @@ pub(crate) struct ReproOptions {
 pub(crate) enum Shared {
     /// The compiled kernel.
     Kernel,
+    /// Everything compiled: only the root file system, the initrd and the formats are made twice.
+    Compiled,
 }
 
 /// What differs between two builds.

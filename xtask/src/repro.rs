@@ -17,7 +17,6 @@ use lepton_builder::arch::Arch;
 use lepton_builder::artifact::Format;
 use lepton_builder::build;
 use lepton_builder::compile::kernel::KernelBuild;
-use lepton_builder::digest::Digest;
 use lepton_builder::kernel_config::WantedConfig;
 use lepton_builder::name::ImageName;
 
@@ -26,7 +25,7 @@ use crate::context::{CommandResult, Context};
 use crate::exit::Different;
 use crate::image;
 use compare::Difference;
-use place::Place;
+use place::{Outputs, Place};
 use variant::Variant;
 
 pub(crate) use clock::prove;
@@ -64,16 +63,12 @@ impl Run<'_> {
         for line in second.differences_from(&first) {
             self.context.progress.line(&line);
         }
-        let kernel = self.shared_kernel()?;
+        let shared = self.shared_outputs()?;
         let one = Place::make(self.context, &first)?;
-        if let Some(key) = kernel {
-            one.take_output(self.context.store.root(), key)?;
-        }
+        one.take_outputs(self.context.store.root(), &shared)?;
         first.build(self, &one, &formats)?;
         let two = Place::make(self.context, &second)?;
-        if let Some(key) = kernel {
-            two.take_output(&one.store(), key)?;
-        }
+        two.take_outputs(&one.store(), &shared)?;
         // All that a build downloads is checked by digest, so it need not be downloaded twice.
         two.take_downloads(&one.store())?;
         two.give_to(second.user)?;
@@ -96,9 +91,7 @@ impl Run<'_> {
         // The other machine is another user already, and crates may have to be downloaded.
         variant.user = None;
         let place = Place::make(self.context, &variant)?;
-        if let Some(key) = self.shared_kernel()? {
-            place.take_output(self.context.store.root(), key)?;
-        }
+        place.take_outputs(self.context.store.root(), &self.shared_outputs()?)?;
         variant.build(self, &place, &wanted.formats)?;
         if let Some(name) = &self.options.plant {
             plant(&place.out().join(name))?;
@@ -110,15 +103,18 @@ impl Run<'_> {
         Ok(differences)
     }
 
-    /// The key of the kernel, when both builds shall have the same one.
-    fn shared_kernel(&self) -> Result<Option<Digest>> {
+    /// What both builds shall have the same.
+    fn shared_outputs(&self) -> Result<Outputs> {
+        if self.options.shared.contains(&Shared::Compiled) {
+            return Ok(Outputs::All);
+        }
         if !self.options.shared.contains(&Shared::Kernel) {
-            return Ok(None);
+            return Ok(Outputs::These(Vec::new()));
         }
         let plan = build::plan(&self.context.catalog, self.image, self.arch)?;
         let wanted = WantedConfig::load(self.context.catalog.root(), &plan.kernel, self.arch)?;
         let kernel = KernelBuild { spec: &plan.kernel, wanted: &wanted, arch: self.arch, jobs: 1 };
-        Ok(Some(kernel.key(&self.context.toolbox())?))
+        Ok(Outputs::These(vec![kernel.key(&self.context.toolbox())?]))
     }
 }
 

@@ -36,6 +36,13 @@ pub(super) struct Place {
     dir: PathBuf,
 }
 
+/// Which outputs of a store are meant.
+#[derive(Debug)]
+pub(super) enum Outputs {
+    All,
+    These(Vec<Digest>),
+}
+
 impl Place {
     /// A place as the variant wants it, with the repository and the downloads of `context`.
     pub(super) fn make(context: &Context, variant: &Variant) -> Result<Self> {
@@ -100,13 +107,17 @@ impl Place {
         self.dir.join("libfaketime.so.1")
     }
 
-    /// Takes one finished output of another store, if it is there.
-    pub(super) fn take_output(&self, store: &Path, key: Digest) -> Result<()> {
-        let entry = Path::new("outputs").join(key.to_string());
-        if store.join(&entry).is_dir() {
-            link_all(&store.join(&entry), &self.store().join(&entry))
-        } else {
-            Ok(())
+    /// Takes finished outputs of another store, where they are there.
+    pub(super) fn take_outputs(&self, store: &Path, wanted: &Outputs) -> Result<()> {
+        let (from, to) = (store.join("outputs"), self.store().join("outputs"));
+        match wanted {
+            Outputs::All => link_all(&from, &to),
+            Outputs::These(keys) => {
+                let names = keys.iter().map(ToString::to_string);
+                names
+                    .filter(|name| from.join(name).is_dir())
+                    .try_for_each(|name| link_all(&from.join(&name), &to.join(&name)))
+            }
         }
     }
 

@@ -142,8 +142,10 @@ impl Variant {
         }
         if let Some(clock) = &self.clock {
             let clock = Clock { library: place.library(), ..clock.clone() };
-            for (key, value) in clock.env(&clock.library.to_string_lossy()) {
-                process = process.env(key, value);
+            if clock::reaches(&place.program(), &clock) {
+                for (key, value) in clock.env(&clock.library.to_string_lossy()) {
+                    process = process.env(key, value);
+                }
             }
             process = process.args(["--clock", &clock.to_text()]);
         }
