@@ -27,6 +27,7 @@
 //! disk never raises the question. This must not choose where partitions lie.
 
 mod dump;
+pub mod grow;
 mod guid;
 mod header;
 #[cfg(test)]
