@@ -66,6 +66,17 @@ pub struct Inputs {
     pub(crate) shared: BTreeMap<RootPath, Node>,
 }
 
+impl Inputs {
+    /// Adds the empty file system of the state partition, which a host writes to a new or wiped partition.
+    pub(crate) fn add_state(&mut self, path: &Path) -> io::Result<()> {
+        let kind = NodeKind::File(Content::open(path)?);
+        let node = Node { mode: 0o644, kind, owner: BUILDER.to_owned() };
+        let place = "/usr/share/lepton/state.simg".parse().expect("a plain absolute path");
+        self.shared.insert(place, node);
+        Ok(())
+    }
+}
+
 /// The root tree of a plan; `repo` holds the packages' own files, `inputs` those of other packages.
 pub fn root_tree(
     locked: &LockedPlan,

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lepton_formats::{Content, Seed};
+use lepton_formats::{Content, Seed, simg};
 
 use crate::arch::Arch;
 use crate::artifact::{self, ArtifactError, Format, Payload};
@@ -20,6 +20,7 @@ use crate::lock::{Lock, LockError};
 use crate::machine_config::MachineConfig;
 use crate::manifest::{self, Manifest};
 use crate::name::ImageName;
+use crate::pack::ext4::StateBuild;
 use crate::pack::{self, PackError};
 use crate::plan::{LockedPlan, Plan};
 use crate::programs::{ProgramBuilds, Programs};
@@ -145,7 +146,11 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         cargo: request.cargo,
         offline: request.offline,
     };
-    let packages = source_debian::inputs(&locked, toolbox)?;
+    let seed = Seed::new(locked.digest().bytes());
+    let mut packages = source_debian::inputs(&locked, toolbox)?;
+    let state =
+        StateBuild { mib: locked.plan().disk.state_mib, seed, date: locked.date() }.output(toolbox)?;
+    packages.add_state(&state).map_err(out_error("read", &state))?;
     let assemble = |programs: &Programs| {
         let inputs = programs.added_to(packages.clone());
         let tree = assemble::root_tree(&locked, request.config, request.catalog.root(), &inputs)?;
@@ -186,11 +191,10 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
     })?;
     let (tree, root_listing) = assemble(&programs)?;
     let tools = toolbox.tree("image")?;
-    let seed = Seed::new(locked.digest().bytes());
     let work = toolbox.store.scratch("image")?;
     let rootfs = pack::erofs::write(&tree, &seed, locked.date(), &tools, work.path())?;
     let initrd = pack::initrd::write(&init.path("init"), &rootfs, locked.date(), work.path())?;
-    let state = pack::ext4::write(locked.plan().disk.state_mib, &seed, locked.date(), &tools, work.path())?;
+    let state = simg::read(&fs::read(&state).map_err(out_error("read", &state))?).map_err(PackError::from)?;
 
     fs::create_dir_all(request.out).map_err(out_error("make", request.out))?;
     let fresh = Scratch::new_in(request.out, ".lepton-").map_err(out_error("write to", request.out))?;

@@ -8,8 +8,11 @@ use std::io;
 use std::path::PathBuf;
 
 use lepton_formats::cpio::CpioError;
+use lepton_formats::simg::SimgError;
 
 use crate::process::ProcessError;
+use crate::store::StoreError;
+use crate::tools::ToolsError;
 
 /// A part could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +21,15 @@ pub enum PackError {
     /// A tool failed.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// A tool tree could not be made.
+    #[error(transparent)]
+    Tools(#[from] ToolsError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file system made before cannot be read.
+    #[error(transparent)]
+    Sparse(#[from] SimgError),
     /// The initrd cannot hold the files.
     #[error("cannot write the initrd")]
     Cpio(#[from] CpioError),
