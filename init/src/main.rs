@@ -27,6 +27,9 @@ use rustix::system::{RebootCommand, reboot};
 
 fn main() -> ExitCode {
     let started = clock::since_boot();
+    if let Some(code) = state::grow::run_child() {
+        return code;
+    }
     if getpid() != Pid::INIT {
         eprintln!("init: this is the first process of a host and cannot be started by hand");
         return ExitCode::FAILURE;
@@ -58,6 +61,7 @@ fn boot(started: Duration, consoles: &mut Consoles) -> Result<Events, StepError>
     run("raise loopback", network::raise_loopback)?;
     let state = run("mount /var", || state::mount_var(&options))?;
     run("share mounts", mounts::share)?;
+    state.device.iter().for_each(|device| state::grow::start(device));
 
     // From here on Ctrl-Alt-Del is a signal to PID 1 instead of a restart at once.
     run("take Ctrl-Alt-Del", || reboot(RebootCommand::CadOff).map_err(io::Error::from))?;
@@ -74,9 +78,9 @@ fn boot(started: Duration, consoles: &mut Consoles) -> Result<Events, StepError>
             memory: MemInfo::read(),
             hostname,
             addresses: network::addresses(),
+            errors: [options.errors, name_errors, state.errors.clone()].concat(),
             state,
             sources,
-            errors: [options.errors, name_errors].concat(),
         };
         consoles.write_line(&report.line());
         Ok::<_, Infallible>(())

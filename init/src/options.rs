@@ -28,6 +28,10 @@ pub struct Options {
     pub state: StateRule,
     /// `lepton.state-wait=`: how long a state partition may take to appear, in seconds.
     pub state_wait: Option<Duration>,
+    /// `lepton.state-disk=`: a blank disk to make a state partition on when there is none.
+    pub state_disk: Option<String>,
+    /// `lepton.reset=state`: the state partition is emptied before it is mounted.
+    pub reset_state: bool,
     /// Whether any `lepton.` key was given.
     pub used: bool,
     /// One sentence per key that was skipped.
@@ -50,6 +54,14 @@ impl Options {
                     true
                 }
                 "state" => parse_state(value).map(|rule| options.state = rule).is_some(),
+                "state-disk" => {
+                    options.state_disk = Some(value.to_owned());
+                    true
+                }
+                "reset" => {
+                    options.reset_state = value == "state";
+                    options.reset_state
+                }
                 "state-wait" => parse_wait(value).map(|wait| options.state_wait = Some(wait)).is_some(),
                 _ => {
                     options.errors.push(format!("kernel command line: unknown key {key}"));
@@ -116,6 +128,8 @@ mod tests {
                 hostname: Some("edge-1".into()),
                 state: StateRule::Required,
                 state_wait: Some(Duration::from_secs(7)),
+                state_disk: None,
+                reset_state: false,
                 used: true,
                 errors: vec![],
             }

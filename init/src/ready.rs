@@ -126,14 +126,14 @@ mod tests {
             memory: Some(MemInfo { total_kb: 10, available_kb: 4 }),
             hostname: "edge-1".into(),
             addresses: vec!["192.0.2.1".into(), "2001:db8::1".into()],
-            state: State { device: Some("/dev/vda2".into()), filesystem: "ext4" },
+            state: State { device: Some("/dev/vda2".into()), filesystem: "ext4", errors: vec![] },
             sources: vec!["image".into(), "cmdline".into()],
             errors: vec!["bad \"x\"".into()],
         };
         expect![[r#"lepton: ready {"image":"minimal","version":"0.1.0","arch":"x86_64","kernel_ms":1150,"ready_ms":1200,"mem_used_kb":6,"hostname":"edge-1","addresses":["192.0.2.1","2001:db8::1"],"state":{"device":"/dev/vda2","filesystem":"ext4"},"config":{"sources":["image","cmdline"],"errors":["bad \"x\""]},"services":{}}"#]]
         .assert_eq(&report.line());
 
-        report.state = State { device: None, filesystem: "tmpfs" };
+        report.state = State { device: None, filesystem: "tmpfs", errors: vec![] };
         report.memory = None;
         let line = report.line();
         assert!(line.contains(r#""mem_used_kb":null"#), "{line}");

@@ -1,38 +1,33 @@
 //! `/var`: the state partition when there is one, else memory.
 //!
-//! The state partition is the GPT partition with the label `lepton-state`, one on the boot disk before any
-//! other. Disks may appear late, so the search waits, but only when there is something to wait for:
-//! * Boot loaders on disk leave the identifier of the partition they were read from in the EFI variable
-//!   `LoaderDevicePartUUID`. PID 1 then waits for the disk with that partition, 5 s at most. All partitions of
-//!   a disk appear together, so nothing is lost when that disk has no state partition.
-//! * Without the variable (direct kernel boot, network, CD) there is one look and no wait.
-//! * `lepton.state-wait=SECONDS` waits for a state partition itself, wherever it is.
+//! This file is the order of things; finding the partition is in `find`, its file system in `superblock` and `check`,
+//! making it anew in `make`, and what may take long and happens after the boot in `grow`.
 
-use std::fs::{self, File, Permissions};
+mod check;
+mod find;
+pub mod grow;
+mod make;
+mod superblock;
+
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::thread::sleep;
-use std::time::Duration;
 
-use rustix::mount::{MountFlags, mount};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use crate::gpt::{self, PartitionId};
+use crate::kmsg;
 use crate::options::{Options, StateRule};
-use crate::step::Failure;
-use crate::{clock, files, kmsg};
+use crate::step::{Failure, chain};
+use check::CheckError;
+use find::Partition;
+use make::MakeError;
 
 /// GPT name of the state partition.
 const LABEL: &str = "lepton-state";
 
-/// The partition the boot loader was read from, in the vendor name space of the Boot Loader Interface.
-const BOOT_PARTITION: &str =
-    "/sys/firmware/efi/efivars/LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-
-/// Slow enough USB and RAID controllers need seconds; a disk that takes longer is broken.
-const BOOT_DISK_WAIT: Duration = Duration::from_secs(5);
-/// Between two looks: short against a disk's start, long against the cost of a look.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The file that asks for an empty state partition at the next boot. [`request_reset`] makes it.
+const RESET_REQUEST: &str = "/var/lib/lepton/reset-state";
 
 /// What is mounted on `/var`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +36,8 @@ pub struct State {
     pub device: Option<String>,
     /// Name of the file system type.
     pub filesystem: &'static str,
+    /// What was asked for and not done, one sentence each.
+    pub errors: Vec<String>,
 }
 
 /// Why `/var` could not be mounted.
@@ -58,6 +55,22 @@ pub enum StateError {
         /// What the kernel answered.
         source: io::Error,
     },
+    /// Its file system is damaged beyond repair without a person.
+    #[error("cannot repair {device}")]
+    Check {
+        /// The device node.
+        device: String,
+        /// What the checker said.
+        source: CheckError,
+    },
+    /// The state partition could not be made anew.
+    #[error("cannot make an empty file system on {device}")]
+    MakeAnew {
+        /// The device node.
+        device: String,
+        /// Why.
+        source: MakeError,
+    },
     /// Memory could not be mounted, or a directory not be made.
     #[error("cannot make {path}")]
     Make {
@@ -74,9 +87,10 @@ impl Failure for StateError {
             Self::Missing => {
                 Some("lepton.state-wait=SECONDS on the kernel command line waits for slow disks")
             }
-            Self::Mount { .. } => {
-                Some("lepton.state=tmpfs on the kernel command line boots without the partition, for repair")
-            }
+            Self::Mount { .. } | Self::Check { .. } | Self::MakeAnew { .. } => Some(
+                "on the kernel command line, lepton.state=tmpfs boots without the partition, for repair, and \
+                 lepton.reset=state empties it",
+            ),
             Self::Make { .. } => None,
         }
     }
@@ -87,29 +101,93 @@ impl Failure for StateError {
 /// A state partition that exists and cannot be mounted is an error: going on in memory would look healthy and
 /// lose everything at the next boot.
 pub fn mount_var(options: &Options) -> Result<State, StateError> {
-    let device = match options.state {
+    let mut errors = Vec::new();
+    let found = match options.state {
         StateRule::Tmpfs => None,
-        StateRule::Auto | StateRule::Required => find(options.state_wait).map(|name| format!("/dev/{name}")),
-    };
-    // Containers are not hindered by nosuid and nodev: their roots are overlay mounts with flags of their own.
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    let state = match device {
-        Some(device) => {
-            // noatime: reading an image layer must not cause a write per file.
-            mount(&device, "/var", "ext4", flags | MountFlags::NOATIME, None)
-                .map_err(|errno| StateError::Mount { device: device.clone(), source: errno.into() })?;
-            State { device: Some(device), filesystem: "ext4" }
+        StateRule::Auto | StateRule::Required => {
+            find::find(options.state_wait).or_else(|| on_blank_disk(options, &mut errors))
         }
-        None if options.state == StateRule::Required => return Err(StateError::Missing),
+    };
+    let state = match found {
+        Some(partition) => {
+            mount_partition(&partition, options)?;
+            State { device: Some(node(&partition)), filesystem: "ext4", errors }
+        }
+        None if options.state == StateRule::Required => {
+            errors.iter().for_each(|error| kmsg::warn(error));
+            return Err(StateError::Missing);
+        }
         None => {
             // Half of memory: container images must fit, and the containers must run beside them.
-            mount("tmpfs", "/var", "tmpfs", flags, c"mode=0755,size=50%")
+            mount("tmpfs", "/var", "tmpfs", FLAGS, c"mode=0755,size=50%")
                 .map_err(|errno| StateError::Make { path: "/var".into(), source: errno.into() })?;
-            State { device: None, filesystem: "tmpfs" }
+            State { device: None, filesystem: "tmpfs", errors }
         }
     };
     make_directories()?;
     Ok(state)
+}
+
+/// Containers are not hindered by nosuid and nodev: their roots are overlay mounts with flags of their own.
+const FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
+
+fn node(partition: &Partition) -> String {
+    format!("/dev/{}", partition.name)
+}
+
+/// Makes a state partition on the disk that the options name, when it is blank.
+fn on_blank_disk(options: &Options, errors: &mut Vec<String>) -> Option<Partition> {
+    let wanted = options.state_disk.as_deref()?;
+    make::on_blank_disk(wanted)
+        .map_err(|error| errors.push(format!("state disk {wanted}: {}", chain(&error))))
+        .ok()
+}
+
+/// Mounts the partition: made anew when that was asked for or has begun, grown, repaired when it needs it.
+fn mount_partition(partition: &Partition, options: &Options) -> Result<(), StateError> {
+    let device = node(partition);
+    grow::grow_table(partition);
+    let make_anew = || {
+        kmsg::warn(&format!("{device} is emptied"));
+        make::anew(Path::new(&device))
+            .map_err(|source| StateError::MakeAnew { device: device.clone(), source })
+    };
+    if options.reset_state || make::has_begun(Path::new(&device)) {
+        make_anew()?;
+    }
+    mount_ext4(&device)?;
+    if Path::new(RESET_REQUEST).exists() {
+        let failed =
+            |errno: rustix::io::Errno| StateError::Mount { device: device.clone(), source: errno.into() };
+        unmount("/var", UnmountFlags::empty()).map_err(failed)?;
+        make_anew()?;
+        mount_ext4(&device)?;
+    }
+    Ok(())
+}
+
+/// Repairs what its superblock says is damaged, and what cannot be mounted, then mounts it.
+fn mount_ext4(device: &str) -> Result<(), StateError> {
+    let checked = |source| StateError::Check { device: device.to_owned(), source };
+    // noatime: reading an image layer must not cause a write per file.
+    let mounted = || mount(device, "/var", "ext4", FLAGS | MountFlags::NOATIME, None);
+    if superblock::read(Path::new(device)).is_ok_and(|superblock| superblock.has_errors()) {
+        check::repair(device).map_err(checked)?;
+    }
+    let Err(errno) = mounted() else { return Ok(()) };
+    kmsg::warn(&format!("cannot mount {device}: {errno}; checking it"));
+    check::repair(device).map_err(checked)?;
+    mounted().map_err(|errno| StateError::Mount { device: device.to_owned(), source: errno.into() })
+}
+
+/// Asks for an empty state partition at the next boot; `/var` must be mounted from it.
+pub fn request_reset() -> io::Result<()> {
+    let path = Path::new(RESET_REQUEST);
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder)?;
+    fs::File::create(path)?.sync_all()?;
+    // The file's name must be on the disk, too.
+    fs::File::open(folder)?.sync_all()
 }
 
 /// What programs expect in an empty `/var` (hier(7)).
@@ -128,125 +206,5 @@ fn existing_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
-    }
-}
-
-/// The kernel's name of the state partition.
-fn find(asked_wait: Option<Duration>) -> Option<String> {
-    let boot_partition = fs::read(BOOT_PARTITION).ok().and_then(|bytes| boot_partition(&bytes));
-    let wait = asked_wait.unwrap_or(if boot_partition.is_some() { BOOT_DISK_WAIT } else { Duration::ZERO });
-    let deadline = clock::since_boot() + wait;
-    let mut disk_seen = false;
-    loop {
-        let partitions = scan();
-        let boot_disk = boot_partition.and_then(|id| disk_with(&partitions, id));
-        let late = clock::since_boot() >= deadline;
-        // A state partition of another disk is taken only after the boot disk had its time to appear.
-        if late || boot_partition.is_none() || boot_disk.is_some() {
-            if let Some(found) = choose(&partitions, boot_disk) {
-                return Some(found.to_owned());
-            }
-            // The kernel adds a disk's partitions one by one: the second look sees all of them.
-            if late || (asked_wait.is_none() && disk_seen) {
-                return None;
-            }
-            disk_seen = boot_disk.is_some();
-        }
-        sleep(LOOK_EVERY);
-    }
-}
-
-/// A partition as the kernel shows it in `/sys/class/block`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Partition {
-    /// The kernel's name, `vda2`.
-    name: String,
-    /// The kernel's name of its disk, `vda`.
-    disk: String,
-    /// Whether it has the label of a state partition.
-    is_state: bool,
-}
-
-fn scan() -> Vec<Partition> {
-    let names = files::list_dir("/sys/class/block").unwrap_or_default();
-    names.into_iter().filter_map(read_partition).collect()
-}
-
-fn read_partition(name: String) -> Option<Partition> {
-    let link = format!("/sys/class/block/{name}");
-    let uevent = fs::read_to_string(format!("{link}/uevent")).ok()?;
-    // The kernel makes the device node just after the entry that is read here.
-    if !uevent.lines().any(|line| line == "DEVTYPE=partition") || !Path::new("/dev").join(&name).exists() {
-        return None;
-    }
-    // The link ends in `block/DISK/PARTITION`.
-    let disk = fs::read_link(link).ok()?.parent()?.file_name()?.to_str()?.to_owned();
-    Some(Partition { name, disk, is_state: is_state(&uevent) })
-}
-
-fn is_state(uevent: &str) -> bool {
-    uevent.lines().any(|line| line.strip_prefix("PARTNAME=") == Some(LABEL))
-}
-
-fn choose<'a>(partitions: &'a [Partition], boot_disk: Option<&str>) -> Option<&'a str> {
-    let candidates = || partitions.iter().filter(|partition| partition.is_state);
-    let found = candidates().find(|candidate| Some(candidate.disk.as_str()) == boot_disk);
-    let found = found.or_else(|| candidates().next())?;
-    if candidates().count() > 1 {
-        kmsg::warn(&format!("several partitions are labelled {LABEL}; using {}", found.name));
-    }
-    Some(&found.name)
-}
-
-fn disk_with(partitions: &[Partition], id: PartitionId) -> Option<&str> {
-    let mut disks: Vec<_> = partitions.iter().map(|partition| partition.disk.as_str()).collect();
-    disks.dedup();
-    disks.into_iter().find(|disk| {
-        let sector = files::read_value(format!("/sys/class/block/{disk}/queue/logical_block_size"));
-        let sector = sector.ok().and_then(|text| text.parse().ok()).unwrap_or(512);
-        let file = File::open(Path::new("/dev").join(disk));
-        file.and_then(|mut file| gpt::holds(&mut file, sector, id)).unwrap_or(false)
-    })
-}
-
-/// The identifier in an efivarfs file: 4 bytes of attributes, then UTF-16LE text with a final NUL.
-fn boot_partition(variable: &[u8]) -> Option<PartitionId> {
-    let units = variable.get(4..)?.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-    let text = String::from_utf16(&units.take_while(|unit| *unit != 0).collect::<Vec<_>>()).ok()?;
-    PartitionId::parse(&text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn partition(name: &str, disk: &str, is_state: bool) -> Partition {
-        Partition { name: name.into(), disk: disk.into(), is_state }
-    }
-
-    #[test]
-    fn the_boot_disk_comes_first() {
-        let partitions =
-            [partition("sda1", "sda", true), partition("vda1", "vda", false), partition("vda2", "vda", true)];
-        assert_eq!(choose(&partitions, Some("vda")), Some("vda2"));
-        assert_eq!(choose(&partitions, Some("sdb")), Some("sda1"));
-        assert_eq!(choose(&partitions, None), Some("sda1"));
-        assert_eq!(choose(&partitions[1..2], Some("vda")), None);
-    }
-
-    #[test]
-    fn labels_match_whole() {
-        assert!(is_state("MAJOR=254\nDEVTYPE=partition\nPARTN=2\nPARTNAME=lepton-state\n"));
-        assert!(!is_state("PARTNAME=lepton-state-old\nDEVNAME=lepton-state\n"));
-    }
-
-    #[test]
-    fn loader_variable() {
-        let id = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
-        let mut bytes = vec![6, 0, 0, 0];
-        bytes.extend(id.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
-        assert_eq!(boot_partition(&bytes), PartitionId::parse(id));
-        assert_eq!(boot_partition(&bytes[..40]), None);
-        assert_eq!(boot_partition(&[]), None);
     }
 }

@@ -11,8 +11,8 @@ use crate::sparse::Sparse;
 /// Bytes of a block, in which chunks are counted.
 const BLOCK: u64 = 4096;
 const MAGIC: u32 = 0xed26_ff3a;
-const FILE_HEADER: usize = 28;
-const CHUNK_HEADER: usize = 12;
+const FILE_HEADER: u16 = 28;
+const CHUNK_HEADER: u16 = 12;
 const RAW: u16 = 0xcac1;
 const DONT_CARE: u16 = 0xcac3;
 
@@ -42,7 +42,7 @@ pub fn write(image: &Sparse) -> io::Result<Vec<u8>> {
     }
     let mut out = Vec::new();
     out.extend(MAGIC.to_le_bytes());
-    for half in [1_u16, 0, FILE_HEADER as u16, CHUNK_HEADER as u16] {
+    for half in [1_u16, 0, FILE_HEADER, CHUNK_HEADER] {
         out.extend(half.to_le_bytes());
     }
     for word in [count(BLOCK)?, count(image.len() / BLOCK)?, count(chunks.len() as u64)?, 0] {
@@ -53,7 +53,7 @@ pub fn write(image: &Sparse) -> io::Result<Vec<u8>> {
         out.extend(kind.to_le_bytes());
         out.extend([0; 2]);
         out.extend(count((end - start) / BLOCK)?.to_le_bytes());
-        out.extend(count(CHUNK_HEADER as u64 + data)?.to_le_bytes());
+        out.extend(count(u64::from(CHUNK_HEADER) + data)?.to_le_bytes());
         let from = out.len();
         out.resize(from + usize::try_from(data).map_err(io::Error::other)?, 0);
         image.read_at(&mut out[from..], start)?;
@@ -77,18 +77,18 @@ fn runs(image: &Sparse) -> Vec<(u64, u64)> {
 /// The image whose sparse form is `bytes`.
 pub fn read(bytes: &[u8]) -> Result<Sparse, SimgError> {
     let mut rest = bytes;
-    let header = take(&mut rest, FILE_HEADER as u64)?;
+    let header = take(&mut rest, u64::from(FILE_HEADER))?;
     if word(header, 0) != MAGIC || half(header, 4) != 1 || u64::from(word(header, 12)) != BLOCK {
         return Err(SimgError("another magic number, version or block size"));
     }
-    if usize::from(half(header, 8)) != FILE_HEADER || usize::from(half(header, 10)) != CHUNK_HEADER {
+    if half(header, 8) != FILE_HEADER || half(header, 10) != CHUNK_HEADER {
         return Err(SimgError("headers of another size"));
     }
     let len = u64::from(word(header, 16)) * BLOCK;
     let mut image = Sparse::new(len);
     let mut at = 0;
     for _ in 0..word(header, 20) {
-        let chunk = take(&mut rest, CHUNK_HEADER as u64)?;
+        let chunk = take(&mut rest, u64::from(CHUNK_HEADER))?;
         let bytes = u64::from(word(chunk, 4)) * BLOCK;
         if at + bytes > len {
             return Err(SimgError("a chunk passes the end"));
@@ -136,7 +136,7 @@ mod tests {
         let image = image();
         let bytes = write(&image).unwrap();
         assert_eq!(bytes[..4], [0x3a, 0xff, 0x26, 0xed]);
-        assert_eq!(bytes.len(), FILE_HEADER + 4 * CHUNK_HEADER + 3 * 4096);
+        assert_eq!(bytes.len(), 28 + 4 * 12 + 3 * 4096);
         let again = read(&bytes).unwrap();
         let all = |image: &Sparse| {
             let mut bytes = Vec::new();

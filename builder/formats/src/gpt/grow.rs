@@ -90,6 +90,7 @@ pub fn plan(read: ReadAt<'_>, sector: u64, len: u64, name: &str) -> Result<Optio
     let mut entries = table.entries.clone();
     entries[index * ENTRY_BYTES + 40..][..8].copy_from_slice(&(end / sector - 1).to_le_bytes());
     let place = if table.wide(72) * sector == SECOND_PLACE { 2 * sector } else { SECOND_PLACE };
+    let whole_sector = index_of(sector)?;
     let header = |own: u64, other: u64, entries_lba: u64| {
         let mut bytes = table.header.clone();
         let fields = [(24, own), (32, other), (48, backup_entries - 1), (72, entries_lba)];
@@ -98,7 +99,7 @@ pub fn plan(read: ReadAt<'_>, sector: u64, len: u64, name: &str) -> Result<Optio
         }
         bytes[88..92].copy_from_slice(&crc32fast::hash(&entries).to_le_bytes());
         seal(&mut bytes);
-        let mut whole = vec![0; sector as usize];
+        let mut whole = vec![0; whole_sector];
         whole[..HEADER_BYTES].copy_from_slice(&bytes);
         whole
     };
@@ -142,7 +143,7 @@ impl Table {
         if !ours {
             return Err(GrowError::Foreign);
         }
-        let entries = read(place, ARRAY_BYTES as usize)?;
+        let entries = read(place, index_of(ARRAY_BYTES)?)?;
         if crc32fast::hash(&entries) != table.long(88) {
             return Err(GrowError::Damaged);
         }
@@ -177,10 +178,14 @@ fn other_signature(read: ReadAt<'_>, sector: u64) -> io::Result<Option<Write>> {
         return Ok(None);
     }
     let offset = at / sector * sector;
-    let mut bytes = read(offset, sector as usize)?;
-    let from = (at - offset) as usize;
+    let mut bytes = read(offset, index_of(sector)?)?;
+    let from = index_of(at - offset)?;
     bytes[from..from + HEADER_BYTES].fill(0);
     Ok(Some(Write { offset, bytes }))
+}
+
+fn index_of(value: u64) -> io::Result<usize> {
+    usize::try_from(value).map_err(io::Error::other)
 }
 
 /// Puts the checksum into a header.
