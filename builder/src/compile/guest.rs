@@ -72,6 +72,8 @@ impl GuestBuild<'_> {
             .env("RUSTFLAGS", Self::rustflags())
             .args(["build", "--offline", "--profile", PROFILE, "--target", self.arch.musl_target()])
             .args(["--bin", self.binary])
+            // Only this crate's dependencies decide about features: a shared crate has more of them by default.
+            .args(["--manifest-path", &format!("{}/Cargo.toml", self.folder)])
             .args(["--config", "source.crates-io.replace-with=\"vendored\""])
             .args(["--config", "source.vendored.directory=\"/vendor\""])
             .run(|_| step.advance(1))?;
