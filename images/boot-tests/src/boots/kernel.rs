@@ -9,7 +9,7 @@ use crate::machine::{Clock, Machine, Network};
 use crate::ready::Ready;
 
 /// The machine that loads the kernel itself. On aarch64 that is firmware, because QEMU cannot unpack EFI zboot.
-fn machine(cx: &Context) -> Result<Machine, TestError> {
+pub(super) fn machine(cx: &Context) -> Result<Machine, TestError> {
     let machine = match cx.arch {
         Arch::X86_64 => cx.bios(),
         Arch::Aarch64 => cx.uefi(),

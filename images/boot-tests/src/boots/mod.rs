@@ -7,6 +7,7 @@ mod iso;
 mod kernel;
 mod network;
 mod ova;
+mod state;
 
 pub use kernel::measure;
 use lepton_builder::arch::Arch;
@@ -39,6 +40,14 @@ pub(crate) const TESTS: &[Test] = &[
     always("pxe-ipxe", PC, network::ipxe),
     always("pxe-uefi", ANY, network::pxe),
     always("http-uefi", ANY, network::http),
+    always("state-grow", ANY, state::grows),
+    always("state-grow-4k", ANY, state::grows_4k),
+    with_all("state-grow-huge", ANY, state::grows_huge),
+    always("state-blank", ANY, state::made_on_a_blank_disk),
+    always("state-refuse", ANY, state::refuses_used_disks),
+    always("state-repair", ANY, state::repairs),
+    always("state-cuts", ANY, state::two_power_cuts),
+    with_all("state-cuts-many", ANY, state::many_power_cuts),
     always("ova", PC, ova::virtio),
     always("ova-vmware", PC, ova::vmware),
 ];

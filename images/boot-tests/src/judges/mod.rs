@@ -8,6 +8,7 @@ mod case;
 mod disk;
 mod erofs;
 mod files;
+pub(crate) mod grown;
 mod hardening;
 mod initrd;
 mod iso;

@@ -1,0 +1,184 @@
+//! The state partition: grown to its disk, made on a blank disk, repaired, emptied, and robust against power cuts.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::state_on;
+use crate::Context;
+use crate::context::TestError;
+use crate::judges::grown::{self, Superblock};
+use crate::machine::{Bus, Disk, DiskFormat, Machine, Writes};
+
+/// Where the state partition of our disks starts.
+const STATE_START: u64 = 1025 << 20;
+/// The same on a disk that holds nothing else.
+const ALONE_START: u64 = 1 << 20;
+/// How long a guest may take to grow its file system once it is ready.
+const GROWTH: Duration = Duration::from_secs(60);
+
+pub(super) fn grows(cx: &Context) -> Result<(), TestError> {
+    grows_to(cx, 3 << 30, 512)
+}
+
+pub(super) fn grows_4k(cx: &Context) -> Result<(), TestError> {
+    grows_to(cx, 5 << 30, 4096)
+}
+
+/// Beyond what the reserved descriptors are for: the kernel changes the layout on the way.
+pub(super) fn grows_huge(cx: &Context) -> Result<(), TestError> {
+    grows_to(cx, 5 << 40, 512)
+}
+
+fn grows_to(cx: &Context, len: u64, sector: u32) -> Result<(), TestError> {
+    let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
+    let path = grown::on_larger_disk(cx, dir.path(), len)?;
+    let image = Superblock::read(&path, STATE_START)?;
+    grow_once(cx, &path, sector)?;
+    let first = Superblock::read(&path, STATE_START)?.uuid();
+    grown::state(cx, &path, sector.into())?;
+    if first == image.uuid() {
+        return Err(refused("the file system has the UUID of the image"));
+    }
+    // The second boot finds nothing to do.
+    boot(cx, &cx.uefi().disk(disk(&path, sector)), "/dev/vda2")?;
+    grown::state(cx, &path, sector.into())?;
+    let second = Superblock::read(&path, STATE_START)?.uuid();
+    if first == second { Ok(()) } else { Err(refused("the UUID changed at the second boot")) }
+}
+
+/// Boots the disk, waits until its file system has grown, and powers off.
+fn grow_once(cx: &Context, path: &Path, sector: u32) -> Result<(), TestError> {
+    let len = std::fs::metadata(path).map_err(TestError::file("read", path))?.len();
+    let mut guest = cx.start(&cx.uefi().disk(disk(path, sector)))?;
+    let ready = guest.wait_ready()?;
+    for (fact, holds) in state_on(&ready, "/dev/vda2") {
+        guest.require(holds, || fact)?;
+    }
+    let wanted = (len - STATE_START - (2 << 20)) / 4096;
+    let deadline = Instant::now() + GROWTH;
+    while Superblock::read(path, STATE_START)?.blocks() < wanted && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(guest.power_off()?)
+}
+
+/// A state partition on a blank disk that is named; used again at the next boot, emptied when that is asked for.
+pub(super) fn made_on_a_blank_disk(cx: &Context) -> Result<(), TestError> {
+    let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
+    let path = dir.path().join("blank.raw");
+    let file = std::fs::File::create_new(&path).map_err(TestError::file("make", &path))?;
+    file.set_len(300 << 20).map_err(TestError::file("make", &path))?;
+    let with = |words: &str| {
+        let cmdline = format!("{} {words}", cx.cmdline);
+        Ok::<_, TestError>(
+            super::kernel::machine(cx)?.kernel(cx.kernel()?.cmdline(&cmdline)).disk(disk(&path, 512)),
+        )
+    };
+    boot(cx, &with("lepton.state-disk=disk0")?, "/dev/vda1")?;
+    grown::state(cx, &path, 512)?;
+    let first = Superblock::read(&path, ALONE_START)?.uuid();
+    // It is not blank any more, and needs no name to be found.
+    boot(cx, &with("lepton.state=required lepton.state-wait=5")?, "/dev/vda1")?;
+    let second = Superblock::read(&path, ALONE_START)?.uuid();
+    boot(cx, &with("lepton.reset=state lepton.state-wait=5")?, "/dev/vda1")?;
+    grown::state(cx, &path, 512)?;
+    let third = Superblock::read(&path, ALONE_START)?.uuid();
+    if first == second && second != third {
+        Ok(())
+    } else {
+        Err(refused("the file system is the same after a boot and another after a reset"))
+    }
+}
+
+/// A disk with anything on it is refused in one sentence, and nothing of it changes.
+pub(super) fn refuses_used_disks(cx: &Context) -> Result<(), TestError> {
+    let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
+    let path = dir.path().join("used.raw");
+    let mut bytes = vec![0; 300 << 20];
+    bytes[4096] = b'x';
+    std::fs::write(&path, &bytes).map_err(TestError::file("write", &path))?;
+    let cmdline = format!("{} lepton.state-disk=/dev/vda", cx.cmdline);
+    let machine = super::kernel::machine(cx)?.kernel(cx.kernel()?.cmdline(&cmdline)).disk(disk(&path, 512));
+    let mut guest = cx.start(&machine)?;
+    let ready = guest.wait_ready()?;
+    let said = "state disk /dev/vda: vda is not blank: there are bytes at 4096";
+    guest.require(ready.state.device.is_none(), || "state is in memory".to_owned())?;
+    guest.require(ready.config.errors.iter().any(|error| error.starts_with(said)), || said.to_owned())?;
+    guest.power_off()?;
+    let after = std::fs::read(&path).map_err(TestError::file("read", &path))?;
+    if after == bytes { Ok(()) } else { Err(refused("a refused disk was written to")) }
+}
+
+/// A file system that the kernel marked as damaged is checked before it is mounted.
+pub(super) fn repairs(cx: &Context) -> Result<(), TestError> {
+    let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
+    let path = grown::on_larger_disk(cx, dir.path(), 3 << 30)?;
+    grow_once(cx, &path, 512)?;
+    grown::plant_error(cx, &path)?;
+    boot(cx, &cx.uefi().disk(disk(&path, 512)), "/dev/vda2")?;
+    grown::state(cx, &path, 512)
+}
+
+pub(super) fn two_power_cuts(cx: &Context) -> Result<(), TestError> {
+    power_cuts(cx, 0..2)
+}
+
+pub(super) fn many_power_cuts(cx: &Context) -> Result<(), TestError> {
+    power_cuts(cx, 2..27)
+}
+
+/// Cuts the power at a moment of the first boot that `seed` chooses, most of them while the disk is written; the next
+/// boot must be ready and end with everything grown.
+fn power_cuts(cx: &Context, seeds: std::ops::Range<u64>) -> Result<(), TestError> {
+    for seed in seeds {
+        let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
+        let path = grown::on_larger_disk(cx, dir.path(), (2 << 30) + (seed << 28))?;
+        let guest = cx.start(&cx.uefi().disk(disk(&path, 512)))?;
+        wait_for_growth(&path)?;
+        std::thread::sleep(Duration::from_millis(scattered(seed) % 1500));
+        drop(guest);
+        let cut = |error: TestError| refused(&format!("after power cut {seed}: {error}"));
+        grow_once(cx, &path, 512).map_err(cut)?;
+        grown::state(cx, &path, 512).map_err(cut)?;
+    }
+    Ok(())
+}
+
+/// Until the first write of the growth is on the disk.
+fn wait_for_growth(path: &Path) -> Result<(), TestError> {
+    use std::os::unix::fs::FileExt;
+    let deadline = Instant::now() + GROWTH;
+    let mut signature = *b"EFI PART";
+    while signature == *b"EFI PART" && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+        let read = std::fs::File::open(path).and_then(|file| file.read_exact_at(&mut signature, 4096));
+        read.map_err(TestError::file("read", path))?;
+    }
+    Ok(())
+}
+
+/// Numbers without a pattern that are the same in every run (splitmix64).
+fn scattered(seed: u64) -> u64 {
+    let mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (mixed ^ (mixed >> 27)) >> 16
+}
+
+fn disk(path: &Path, sector: u32) -> Disk {
+    Disk::new(&PathBuf::from(path), DiskFormat::Raw, Bus::VirtioBlk).sector_bytes(sector).writes(Writes::Keep)
+}
+
+/// Boots with state on `device`, gives what runs after the boot some time, and powers off.
+fn boot(cx: &Context, machine: &Machine, device: &str) -> Result<(), TestError> {
+    let mut guest = cx.start(machine)?;
+    let ready = guest.wait_ready()?;
+    for (fact, holds) in state_on(&ready, device) {
+        guest.require(holds, || fact)?;
+    }
+    std::thread::sleep(Duration::from_secs(4));
+    Ok(guest.power_off()?)
+}
+
+fn refused(reason: &str) -> TestError {
+    TestError::Refused { judge: "state", reason: reason.to_owned() }
+}
