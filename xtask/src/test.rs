@@ -71,6 +71,8 @@ pub(crate) fn boot_context(context: &Context, built: &Built, out: &Path) -> Resu
         arch: plan.arch,
         tools: tools.root().to_owned(),
         peers: BTreeMap::new(),
+        cpus: plan.machine.cpus,
+        memory_mib: plan.machine.memory_mib,
         cmdline: plan.cmdline.clone(),
         budgets: Budgets {
             ready_ms: plan.budgets.ready_ms,

@@ -50,6 +50,10 @@ pub struct Context {
     pub peers: BTreeMap<Peer, PathBuf>,
     /// Kernel command line of the image, for boots without a unified kernel image.
     pub cmdline: String,
+    /// Virtual processors that the appliance asks for.
+    pub cpus: u32,
+    /// Memory that it asks for, in MiB.
+    pub memory_mib: u32,
     /// Limits that the `budgets` test holds the image to.
     pub budgets: Budgets,
     /// Longest real time that one boot may take.

@@ -45,7 +45,7 @@ pub(super) fn redescribe(copy: &Copy, from: &str, to: &str) -> io::Result<()> {
 }
 
 /// Changes the descriptor, and the manifest so that only the descriptor is wrong.
-fn change(copy: &Copy, change: impl FnOnce(&str) -> String) -> io::Result<()> {
+pub(super) fn change(copy: &Copy, change: impl FnOnce(&str) -> String) -> io::Result<()> {
     rewrite(copy, |members| {
         let text = change(&String::from_utf8_lossy(&members[0].1));
         let line = format!("SHA256(disk.ovf)= {}", Digest::of(text.as_bytes()));

@@ -123,7 +123,7 @@ pub(super) fn same_as_raw(cx: &Context, image: &Path, format: &str) -> Verdict {
 }
 
 /// Offset of the first data of both formats: cluster 1 of the qcow2, the first grain of the VMDK.
-const FIRST_DATA: u64 = 64 << 10;
+pub(super) const FIRST_DATA: u64 = 64 << 10;
 
 pub(super) fn qcow2(cx: &Context) -> Verdict {
     let judge = |image: &Path| same_as_raw(cx, image, "qcow2");

@@ -10,6 +10,7 @@ mod erofs;
 mod files;
 pub(crate) mod grown;
 mod hardening;
+mod import;
 mod initrd;
 mod iso;
 mod kconfig;
@@ -19,6 +20,7 @@ mod paths;
 mod plant;
 mod tool;
 mod uki;
+mod vmdk;
 mod volume;
 
 use lepton_builder::arch::Arch;
@@ -41,8 +43,10 @@ pub(crate) const TESTS: &[Test] = &[
     judge("judge-erofs", erofs::root),
     judge("judge-qcow2", disk::qcow2),
     judge("judge-vmdk", disk::vmdk),
+    judge("judge-vmdk-7zip", vmdk::disk),
     judge("judge-ova", ova::appliance),
     judge("judge-ovf", ovf::package).with(&[Peer::Python]),
+    judge("judge-ova-import", import::machine).with(&[Peer::Govmomi]),
     judge("judge-paths", paths::none),
     judge("judge-sums", files::sums),
 ];

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use lepton_builder::arch::Arch;
 use lepton_builder::sandbox::Sandbox;
 use serde::Deserialize;
 
@@ -20,7 +21,8 @@ const MEMBERS: [&str; 3] = ["disk.ovf", "disk.mf", "disk.vmdk"];
 const DESCRIPTOR: &str = r#"
 import json, sys, xml.etree.ElementTree as tree
 local = lambda name: name.rpartition("}")[2]
-found = {"File": [], "Disk": [], "VirtualSystemType": []}
+kinds = "File", "Disk", "VirtualSystemType", "ResourceSubType", "OperatingSystemSection", "Config", "ExtraConfig"
+found = {kind: [] for kind in kinds}
 for element in tree.parse(sys.argv[1]).iter():
     if local(element.tag) in found:
         attributes = {local(key): value for key, value in element.attrib.items()}
@@ -36,7 +38,38 @@ struct Descriptor {
     disks: Vec<DiskReference>,
     #[serde(rename = "VirtualSystemType")]
     families: Vec<Text>,
+    #[serde(rename = "ResourceSubType")]
+    devices: Vec<Text>,
+    #[serde(rename = "OperatingSystemSection")]
+    guests: Vec<Guest>,
+    #[serde(rename = "Config")]
+    settings: Vec<Setting>,
+    #[serde(rename = "ExtraConfig")]
+    extra_settings: Vec<Setting>,
 }
+
+#[derive(Debug, Deserialize)]
+struct Guest {
+    #[serde(rename = "osType")]
+    vmware_id: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Setting {
+    key: String,
+    value: String,
+    required: String,
+}
+
+/// VMware's settings, which no other reader in these tests looks at.
+const SETTINGS: [(&str, &str); 4] = [
+    ("firmware", "efi"),
+    ("bootOptions.efiSecureBootEnabled", "false"),
+    ("tools.syncTimeWithHost", "false"),
+    ("tools.toolsUpgradePolicy", "manual"),
+];
+/// Without it disks have no serial number.
+const EXTRA_SETTINGS: [(&str, &str); 1] = [("disk.EnableUUID", "TRUE")];
 
 #[derive(Debug, Deserialize)]
 struct FileReference {
@@ -68,6 +101,7 @@ pub(super) fn appliance(cx: &Context) -> Verdict {
         descriptor(cx, dir.path())?;
         disk::same_as_raw(cx, &dir.path().join("disk.vmdk"), "vmdk")
     };
+    let controller = devices(cx.arch)[0];
     hold(
         &cx.artifact("ova")?,
         &judge,
@@ -84,6 +118,11 @@ pub(super) fn appliance(cx: &Context) -> Verdict {
             Defect::new("another unit of capacity", &|copy| redescribe(copy, "\"byte\"", "\"byte * 2^20\"")),
             Defect::new("another capacity", &|copy| redescribe(copy, "capacity=\"", "capacity=\"1")),
             Defect::new("another size of the disk", &|copy| redescribe(copy, "size=\"", "size=\"1")),
+            Defect::new("other firmware", &|copy| redescribe(copy, "\"efi\"", "\"bios\"")),
+            Defect::new("disks without serial numbers", &|copy| redescribe(copy, "EnableUUID", "EnableUUIX")),
+            Defect::new("another disk controller", &|copy| redescribe(copy, controller, "lsilogic")),
+            Defect::new("another network card", &|copy| redescribe(copy, "Type>VmxNet3", "Type>E1000")),
+            Defect::new("another guest", &|copy| redescribe(copy, cx.arch.vmware_guest(), "otherGuest")),
             Defect::new("newer hardware", &|copy| redescribe(copy, ">vmx-", ">vmx-9")),
         ],
     )
@@ -133,8 +172,30 @@ fn descriptor(cx: &Context, dir: &Path) -> Verdict {
         // Content libraries compute with the number as it stands, whatever the unit.
         ("the capacity's unit", disk.capacity_allocation_units == "byte"),
         ("the hardware family", family.text == cx.arch.vmware_hardware()),
+        ("the guest", matches!(&found.guests[..], [guest] if guest.vmware_id == cx.arch.vmware_guest())),
+        ("the devices", found.devices.iter().map(|device| &*device.text).eq(devices(cx.arch))),
+        ("a setting", have(&found.settings, &SETTINGS)),
+        ("an extra setting", have(&found.extra_settings, &EXTRA_SETTINGS)),
     ] {
         require("OVF", holds, || format!("{what} is wrong: {found:?}"))?;
     }
     Ok(())
+}
+
+/// The controllers and cards, in the order of their items: paravirtual where the kernel has a driver.
+fn devices(arch: Arch) -> Vec<&'static str> {
+    match arch {
+        Arch::X86_64 => vec!["VirtualSCSI", "vmware.cdrom.remotepassthrough", "VmxNet3"],
+        Arch::Aarch64 => {
+            vec!["vmware.nvme.controller", "vmware.sata.ahci", "vmware.cdrom.remotepassthrough", "VmxNet3"]
+        }
+    }
+}
+
+/// Each of `wanted` is there once, and no importer has to understand any.
+fn have(found: &[Setting], wanted: &[(&str, &str)]) -> bool {
+    wanted.iter().all(|(key, value)| {
+        let mut of_key = found.iter().filter(|setting| setting.key == *key);
+        matches!((of_key.next(), of_key.next()), (Some(setting), None) if setting.value == *value)
+    }) && found.iter().all(|setting| setting.required == "false")
 }

@@ -28,6 +28,8 @@ logging.getLogger("COT").addHandler(Complaints())
 OVF.checksum_algorithm = property(lambda self: "sha256")
 with VMDescription.factory(sys.argv[1], None) as vm:
     print(vm.info_string(200, "verbose"))
+    disks = vm.disk_section.findall(vm.DISK)
+    print("Capacities:", *(vm.get_capacity_from_disk(disk) for disk in disks))
 print(*complaints, sep="\n")
 sys.exit(1 if complaints else 0)
 "#;
@@ -70,13 +72,11 @@ fn info(cx: &Context, ova: &Path) -> Verdict {
     let capacity = raw.metadata().map_err(TestError::file("read", &raw))?.len();
     let says = |words: &str| lines.iter().any(|line| line == words);
     let holds = |words: &str| lines.iter().any(|line| line.contains(words));
-    let mib = capacity >> 20;
-    // Sizes are shown in the largest unit that leaves at least one.
-    let shown = if mib % 1024 == 0 { format!(" {} GiB ", mib / 1024) } else { format!(" {mib} MiB ") };
     for (what, is_so) in [
+        ("the disk's capacity", says(&format!("Capacities: {capacity}"))),
         (
-            "the disk's capacity",
-            lines.iter().any(|line| line.starts_with("disk.vmdk ") && line.contains(&shown)),
+            "the disk's place",
+            lines.iter().any(|line| line.starts_with("disk.vmdk ") && line.contains(" harddisk @ ")),
         ),
         ("the hardware family", says(&format!("System types: {}", cx.arch.vmware_hardware()))),
         ("the network card", says("Ethernet device types: VmxNet3")),

@@ -30,6 +30,8 @@ fn context(arch: Arch) -> Context {
         root_listing: String::new(),
         kernel_config: PathBuf::new(),
         goldens: Goldens::Compare,
+        cpus: 1,
+        memory_mib: 1,
         peers: std::collections::BTreeMap::new(),
         hardening_exceptions: PathBuf::new(),
         host_paths: Vec::new(),
