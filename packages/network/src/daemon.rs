@@ -216,7 +216,8 @@ impl Daemon {
                         continue;
                     }
                     None => {
-                        errors.push(format!("{name} waits for {}, which this machine does not have", parent.0));
+                        errors
+                            .push(format!("{name} waits for {}, which this machine does not have", parent.0));
                         continue;
                     }
                 },
@@ -235,7 +236,12 @@ impl Daemon {
     }
 
     /// Switches links on and makes members belong where they should; tells whether anything changed.
-    fn raise_links(&mut self, snapshot: &Snapshot, roles: &BTreeMap<u32, Role>, errors: &mut Vec<String>) -> bool {
+    fn raise_links(
+        &mut self,
+        snapshot: &Snapshot,
+        roles: &BTreeMap<u32, Role>,
+        errors: &mut Vec<String>,
+    ) -> bool {
         let mut changes: Vec<(String, Change)> = Vec::new();
         for link in &snapshot.links {
             let mut add = |change| changes.push((link.name.clone(), change));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Net;
-use crate::kernel::{Address, Link, Lifetimes, Origin};
+use crate::kernel::{Address, Lifetimes, Link, Origin};
 use crate::plan::LinkPlan;
 use crate::ra::Announced;
 use crate::random::Random;
@@ -19,7 +19,7 @@ use crate::time::Instant;
 use crate::wire::{Dhcp4Socket, Dhcp6Socket, solicit_routers};
 use crate::{dhcp4, dhcp6, resolv};
 
-/// Time for routers to answer after the cable was plugged in again, before their old prefixes count as gone.
+/// Time for other routers to answer too, before prefixes from before the cable was plugged in count as gone.
 const ROUTERS_ANSWER: Duration = Duration::from_secs(5);
 /// Messages of one wake-up: a flood on one link must not keep others waiting.
 const MOST_MESSAGES: usize = 32;
@@ -43,10 +43,13 @@ pub struct LinkRunner {
     index: u32,
     mac: [u8; 6],
     has_carrier: bool,
+    carrier_downs: u32,
     dhcp4: Option<(dhcp4::Client, Dhcp4Socket)>,
     dhcp6: Option<(dhcp6::Client, Dhcp6Socket)>,
     mode6: Option<dhcp6::Mode>,
     announced: Announced,
+    /// The cable was plugged in since prefixes were last compared.
+    may_be_elsewhere: bool,
     /// When prefixes that were not announced again are taken away.
     prefixes_due: Option<Instant>,
     saved_at: PathBuf,
@@ -70,10 +73,12 @@ impl LinkRunner {
             index: link.index,
             mac,
             has_carrier: false,
+            carrier_downs: link.carrier_downs,
             dhcp4: None,
             dhcp6: None,
             mode6: None,
             announced: saved.announced.clone(),
+            may_be_elsewhere: false,
             prefixes_due: None,
             saved_at,
             saved,
@@ -90,15 +95,16 @@ impl LinkRunner {
     /// Starts, stops and wakes clients as carrier and routers say. `hostname` is sent to DHCP servers.
     pub fn update(&mut self, link: &Link, hostname: Option<&str>, now: Instant) {
         let was_up = std::mem::replace(&mut self.has_carrier, link.has_carrier && link.is_up);
-        let has_changed = was_up != self.has_carrier;
+        let was_pulled = std::mem::replace(&mut self.carrier_downs, link.carrier_downs) != link.carrier_downs;
+        // A cable that was pulled and plugged in again may lead to another network.
+        let has_changed = was_up != self.has_carrier || (was_pulled && self.has_carrier);
         self.update_dhcp4(has_changed, hostname, now);
         self.update_dhcp6(link, has_changed, now);
         if has_changed && self.has_carrier && self.plan.accept_ra {
-            if link.router.is_heard {
-                // Routers are asked again: this may be another network, or the program may have started again.
-                self.announced.forget_prefixes();
-                self.prefixes_due = Some(now + ROUTERS_ANSWER);
-            }
+            // This may be another network: prefixes that its routers do not announce are no longer there.
+            self.announced.forget_prefixes();
+            self.may_be_elsewhere = true;
+            self.prefixes_due = None;
             // Before the link-local address is there, the kernel asks by itself.
             let _ = solicit_routers(self.index);
         }
@@ -161,6 +167,9 @@ impl LinkRunner {
     pub fn hear_prefix(&mut self, bytes: &[u8], now: Instant) {
         if self.plan.accept_ra {
             self.announced.take_prefix(bytes, now);
+            if self.may_be_elsewhere && self.announced.has_prefixes() && self.prefixes_due.is_none() {
+                self.prefixes_due = Some(now + ROUTERS_ANSWER);
+            }
         }
     }
 
@@ -215,8 +224,11 @@ impl LinkRunner {
 
     fn tell4(&mut self, event: &dhcp4::Event<'_>, now: Instant) -> bool {
         let Some((client, socket)) = &mut self.dhcp4 else { return false };
-        let mut has_changed = false;
-        for action in client.handle(event, now) {
+        let before = client.state();
+        let actions = client.handle(event, now);
+        // Its state is shown to people.
+        let mut has_changed = before != client.state();
+        for action in actions {
             match action {
                 dhcp4::Action::Send(message, destination) => {
                     let bytes = message.to_bytes();
@@ -236,8 +248,10 @@ impl LinkRunner {
 
     fn tell6(&mut self, event: &dhcp6::Event<'_>, now: Instant) -> bool {
         let Some((client, socket)) = &mut self.dhcp6 else { return false };
-        let mut has_changed = false;
-        for action in client.handle(event, now) {
+        let before = client.state();
+        let actions = client.handle(event, now);
+        let mut has_changed = before != client.state();
+        for action in actions {
             match action {
                 dhcp6::Action::Send(message) => {
                     let sent = socket.send(&message.to_bytes());
@@ -281,7 +295,9 @@ impl LinkRunner {
         });
         let mut wanted: Vec<WantedAddress> = fixed.collect();
         let left = |until: Option<Instant>| {
-            until.map_or(u32::MAX, |until| u32::try_from(until.saturating_sub(now).as_secs()).unwrap_or(u32::MAX - 1))
+            until.map_or(u32::MAX, |until| {
+                u32::try_from(until.saturating_sub(now).as_secs()).unwrap_or(u32::MAX - 1)
+            })
         };
         let four = self.lease4().map(|lease| (lease.net, lease.ends_at, lease.ends_at));
         let six = self.lease6().and_then(|lease| {
@@ -305,7 +321,8 @@ impl LinkRunner {
             let unspecified = if gateway.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
             Net { address: unspecified, prefix: 0 }
         };
-        let route = |destination, gateway, how| WantedRoute::new(self.index, destination, gateway, how, &nets);
+        let route =
+            |destination, gateway, how| WantedRoute::new(self.index, destination, gateway, how, &nets);
         let mut routes = Vec::new();
         for gateway in &self.plan.gateways {
             routes.push(route(default(*gateway), Some(*gateway), (Origin::Static, None)));
@@ -352,8 +369,8 @@ impl LinkRunner {
     /// The stale addresses were looked at.
     pub fn prefixes_are_checked(&mut self, now: Instant) {
         if self.prefixes_due.is_some_and(|due| due <= now) {
-            // Routers that are slow to answer get more time.
-            self.prefixes_due = (!self.announced.has_prefixes()).then(|| now + ROUTERS_ANSWER * 12);
+            self.prefixes_due = None;
+            self.may_be_elsewhere = false;
         }
     }
 
@@ -382,8 +399,10 @@ impl LinkRunner {
 
     /// Its NTP servers.
     pub fn ntp(&self) -> Vec<IpAddr> {
-        let four = self.lease4().into_iter().flat_map(|lease| lease.ntp.iter().map(|server| IpAddr::V4(*server)));
-        let six = self.lease6().into_iter().flat_map(|lease| lease.ntp.iter().map(|server| IpAddr::V6(*server)));
+        let four =
+            self.lease4().into_iter().flat_map(|lease| lease.ntp.iter().map(|server| IpAddr::V4(*server)));
+        let six =
+            self.lease6().into_iter().flat_map(|lease| lease.ntp.iter().map(|server| IpAddr::V6(*server)));
         four.chain(six).collect()
     }
 

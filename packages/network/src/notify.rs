@@ -1,7 +1,7 @@
 //! Tells PID 1 how the service is (sd_notify(3)): datagrams to the socket that `NOTIFY_SOCKET` names.
 
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -141,14 +141,27 @@ mod tests {
     use crate::settings::BondMode;
 
     fn link(index: u32, name: &str, kind: Option<&str>) -> Link {
-        let mac = Some([0x52, 0x54, 0, 0, 0, index as u8]);
-        Link { index, name: name.into(), kind: kind.map(Into::into), mac, is_ethernet: true, ..Link::default() }
+        let mac = Some([0x52, 0x54, 0, 0, 0, u8::try_from(index).unwrap()]);
+        Link {
+            index,
+            name: name.into(),
+            kind: kind.map(Into::into),
+            mac,
+            is_ethernet: true,
+            ..Link::default()
+        }
     }
 
     fn machine() -> Vec<Link> {
         let loopback = Link { index: 1, name: "lo".into(), ..Link::default() };
         let container = link(4, "veth1", Some("veth"));
-        vec![loopback, link(2, "eth0", None), link(3, "eth1", None), container, link(5, "cni0", Some("bridge"))]
+        vec![
+            loopback,
+            link(2, "eth0", None),
+            link(3, "eth1", None),
+            container,
+            link(5, "cni0", Some("bridge")),
+        ]
     }
 
     fn named(name: &str) -> LinkSettings {
@@ -180,7 +193,10 @@ mod tests {
         check(vec![fixed.clone()], &[(2, "1 addresses")]);
         check(vec![named("eth9")], &[(2, "automatic"), (3, "automatic")]);
         check(vec![named("cni0")], &[(5, "automatic")]);
-        check(vec![LinkSettings { matches: Match::default(), ..named("") }], &[(2, "automatic"), (3, "automatic")]);
+        check(
+            vec![LinkSettings { matches: Match::default(), ..named("") }],
+            &[(2, "automatic"), (3, "automatic")],
+        );
         let mut by_driver = LinkSettings { matches: Match::default(), ..fixed.clone() };
         by_driver.matches.driver = Some("e1000".into());
         check(vec![by_driver.clone()], &[(3, "1 addresses")]);

@@ -191,7 +191,7 @@ mod tests {
         let mut random = crate::random::Random::from_seed(7);
         for _ in 0..20_000 {
             let length = random.next_u32() as usize % 80;
-            let bytes: Vec<u8> = (0..length).map(|_| random.next_u32() as u8).collect();
+            let bytes: Vec<u8> = (0..length).map(|_| random.next_u8()).collect();
             announced.take_options(&bytes, Duration::ZERO);
             announced.take_prefix(&bytes, Duration::ZERO);
         }

@@ -12,7 +12,8 @@ impl Random {
         let mut seed = [0; 8];
         // Early in boot the kernel may have too little entropy; the time since the start differs between boots too.
         if getrandom(&mut seed, GetRandomFlags::NONBLOCK).is_err() {
-            seed = (crate::time::now().as_nanos() as u64).to_ne_bytes();
+            let now = crate::time::now();
+            seed = (now.as_secs() << 30 | u64::from(now.subsec_nanos())).to_ne_bytes();
         }
         Self(u64::from_ne_bytes(seed))
     }
@@ -34,6 +35,11 @@ impl Random {
     /// The next 32 bits.
     pub fn next_u32(&mut self) -> u32 {
         (self.next_u64() >> 32) as u32
+    }
+
+    /// The next 8 bits.
+    pub fn next_u8(&mut self) -> u8 {
+        self.next_u64().to_be_bytes()[0]
     }
 
     /// A number of at least `low` and less than `high`.

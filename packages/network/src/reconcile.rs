@@ -57,7 +57,13 @@ impl WantedRoute {
             is_link_local || nets.iter().any(|net| net.contains(gateway))
         };
         Self {
-            key: RouteKey { destination: destination.network(), gateway, link, metric, protocol: origin.protocol() },
+            key: RouteKey {
+                destination: destination.network(),
+                gateway,
+                link,
+                metric,
+                protocol: origin.protocol(),
+            },
             is_onlink: gateway.is_some_and(|gateway| !is_near(gateway)),
         }
     }
@@ -66,11 +72,13 @@ impl WantedRoute {
 /// Changes of the addresses of one link. `accept_ra`: whether those from router advertisements may stay.
 pub fn addresses(link: u32, wanted: &[WantedAddress], actual: &[&Address], accept_ra: bool) -> Vec<Change> {
     let is_ours = |address: &Address| {
-        Origin::from_protocol(address.protocol).is_some() || (address.protocol == ADDRESS_FROM_RA && !accept_ra)
+        Origin::from_protocol(address.protocol).is_some()
+            || (address.protocol == ADDRESS_FROM_RA && !accept_ra)
     };
     let is_wanted = |address: &Address| wanted.iter().any(|wanted| wanted.net == address.net);
     let gone = actual.iter().filter(|address| is_ours(address) && !is_wanted(address));
-    let mut changes: Vec<Change> = gone.map(|address| Change::RemoveAddress { link, net: address.net }).collect();
+    let mut changes: Vec<Change> =
+        gone.map(|address| Change::RemoveAddress { link, net: address.net }).collect();
     for WantedAddress { net, origin, lifetimes } in wanted {
         let is_set = |address: &Address| {
             address.net == *net
@@ -141,14 +149,24 @@ mod tests {
     fn addresses_follow_what_is_wanted() {
         use Origin::{Dhcp, Static};
         let lease = wanted("192.0.2.7/24", Dhcp, 3600);
-        check(&[lease.clone()], &[], true, &["add 192.0.2.7/24 3600"]);
-        check(&[lease.clone()], &[actual("192.0.2.7/24", 16, 3598)], true, &[]);
-        check(&[lease.clone()], &[actual("192.0.2.7/24", 16, 1800)], true, &["add 192.0.2.7/24 3600"]);
+        check(std::slice::from_ref(&lease), &[], true, &["add 192.0.2.7/24 3600"]);
+        check(std::slice::from_ref(&lease), &[actual("192.0.2.7/24", 16, 3598)], true, &[]);
+        check(
+            std::slice::from_ref(&lease),
+            &[actual("192.0.2.7/24", 16, 1800)],
+            true,
+            &["add 192.0.2.7/24 3600"],
+        );
         check(&[], &[actual("192.0.2.7/24", 16, 1800)], true, &["remove 192.0.2.7/24"]);
         let renumbered = ["remove 192.0.2.9/24", "add 192.0.2.7/24 3600"];
         check(&[lease], &[actual("192.0.2.9/24", 16, 1800)], true, &renumbered);
         let fixed = wanted("192.0.2.7/24", Static, u32::MAX);
-        check(&[fixed.clone()], &[actual("192.0.2.7/24", 16, 100)], true, &["add 192.0.2.7/24 4294967295"]);
+        check(
+            std::slice::from_ref(&fixed),
+            &[actual("192.0.2.7/24", 16, 100)],
+            true,
+            &["add 192.0.2.7/24 4294967295"],
+        );
         check(&[fixed], &[actual("192.0.2.7/24", 0, u32::MAX)], true, &[]);
     }
 

@@ -149,7 +149,9 @@ mod tests {
     fn names_that_are_none() {
         assert_eq!(domain("Example.ORG."), Some("example.org".to_owned()));
         assert_eq!(domain("_tcp.example"), Some("_tcp.example".to_owned()));
-        for text in ["", ".", "a..b", "-a", "a-", "a b", "a\nnameserver 192.0.2.66", "ä.example", &"a".repeat(64)] {
+        for text in
+            ["", ".", "a..b", "-a", "a-", "a b", "a\nnameserver 192.0.2.66", "ä.example", &"a".repeat(64)]
+        {
             assert_eq!(domain(text), None, "{text:?}");
         }
     }
@@ -169,7 +171,7 @@ mod tests {
         let mut random = crate::random::Random::from_seed(3);
         for _ in 0..20_000 {
             let length = random.next_u32() as usize % 300;
-            let bytes: Vec<u8> = (0..length).map(|_| random.next_u32() as u8).collect();
+            let bytes: Vec<u8> = (0..length).map(|_| random.next_u8()).collect();
             assert!(labels(&bytes).len() <= MOST_DOMAINS);
         }
     }

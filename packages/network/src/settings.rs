@@ -73,7 +73,8 @@ impl Below {
     /// Whether this is the link. Bonds and VLANs share the address of a link below them, so an address means hardware.
     pub fn is(&self, link: &KernelLink) -> bool {
         let mac = link.mac.map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"));
-        link.name == self.0 || (link.kind.is_none() && mac.is_some_and(|mac| mac == self.0.to_ascii_lowercase()))
+        link.name == self.0
+            || (link.kind.is_none() && mac.is_some_and(|mac| mac == self.0.to_ascii_lowercase()))
     }
 }
 
@@ -158,7 +159,8 @@ impl LinkSettings {
             matches.name = Some(name.to_string());
         }
         let below = |link: &lepton_config::LinkRef| Below(link.to_string());
-        let vlan = link.vlan.as_ref().map(|vlan| Virtual::Vlan { parent: below(&vlan.parent), id: vlan.id.get() });
+        let vlan =
+            link.vlan.as_ref().map(|vlan| Virtual::Vlan { parent: below(&vlan.parent), id: vlan.id.get() });
         let bond = link.bond.as_ref().map(bond);
         let bridge = link.bridge.as_ref().map(|bridge| Virtual::Bridge {
             members: bridge.members.iter().map(below).collect(),
@@ -171,7 +173,11 @@ impl LinkSettings {
             dhcp4: matches!(dhcp, ConfigDhcp::V4 | ConfigDhcp::Both),
             dhcp6: matches!(dhcp, ConfigDhcp::V6 | ConfigDhcp::Both),
             accept_ra: link.accepts_ra(),
-            addresses: link.addresses.iter().map(|net| Net { address: net.address(), prefix: net.prefix() }).collect(),
+            addresses: link
+                .addresses
+                .iter()
+                .map(|net| Net { address: net.address(), prefix: net.prefix() })
+                .collect(),
             gateways: link.gateways.clone(),
             routes: link.routes.iter().filter_map(route).collect(),
             dns: link.dns.clone(),
@@ -238,7 +244,9 @@ mod tests {
         assert_eq!((fixed.dhcp4, fixed.dhcp6, fixed.accept_ra), (false, false, true));
         assert_eq!(fixed.routes[0].destination.to_string(), "0.0.0.0/0");
         assert_eq!(fixed.routes[1].metric, Some(7));
-        let Some(kind @ Virtual::Bond { mode: BondMode::Lacp, miimon: 100, lacp_fast: true, .. }) = &bond.kind else {
+        let Some(kind @ Virtual::Bond { mode: BondMode::Lacp, miimon: 100, lacp_fast: true, .. }) =
+            &bond.kind
+        else {
             panic!("{:?}", bond.kind)
         };
         let mac = Some([0x52, 0x54, 0, 0xab, 0xcd, 0xef]);

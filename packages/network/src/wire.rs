@@ -174,7 +174,8 @@ fn filter(port: u16) -> [SockFilter; 11] {
 
 /// An Ethernet frame to everybody with an IPv4 UDP datagram from the client's port to the server's.
 fn frame(mac: [u8; 6], from: Ipv4Addr, message: &[u8]) -> Vec<u8> {
-    let length = |extra: usize| u16::try_from(message.len() + extra).expect("messages are short").to_be_bytes();
+    let length =
+        |extra: usize| u16::try_from(message.len() + extra).expect("messages are short").to_be_bytes();
     let mut ip = vec![0x45, 0xc0];
     ip.extend(length(28));
     // No fragments; 64 hops.
@@ -200,7 +201,11 @@ fn payload(frame: &[u8]) -> Option<&[u8]> {
     let ip = frame.get(14..)?;
     let header = usize::from(ip.first()? & 0x0f) * 4;
     let total = usize::from(u16::from_be_bytes([*ip.get(2)?, *ip.get(3)?]));
-    if ip[0] >> 4 != 4 || header < 20 || ip.get(9) != Some(&PROTOCOL_UDP) || checksum(&[ip.get(..header)?]) != 0 {
+    if ip[0] >> 4 != 4
+        || header < 20
+        || ip.get(9) != Some(&PROTOCOL_UDP)
+        || checksum(&[ip.get(..header)?]) != 0
+    {
         return None;
     }
     let udp = ip.get(header..total)?;
@@ -265,7 +270,7 @@ mod tests {
             let mut frame = answer(b"0123456789");
             for _ in 0..3 {
                 let at = random.next_u32() as usize % frame.len();
-                frame[at] = random.next_u32() as u8;
+                frame[at] = random.next_u8();
             }
             frame.truncate(random.next_u32() as usize % 60);
             let _ = payload(&frame);

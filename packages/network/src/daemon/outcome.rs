@@ -33,7 +33,9 @@ pub(super) fn words(change: &Change) -> String {
         None => route.destination.to_string(),
     };
     match change {
-        Change::AddAddress { net, lifetimes, .. } if lifetimes.valid_s == u32::MAX => format!("set address {net}"),
+        Change::AddAddress { net, lifetimes, .. } if lifetimes.valid_s == u32::MAX => {
+            format!("set address {net}")
+        }
         Change::AddAddress { net, lifetimes, .. } => format!("set address {net} for {} s", lifetimes.valid_s),
         Change::RemoveAddress { net, .. } => format!("remove address {net}"),
         Change::AddRoute { route: key, .. } => format!("add route {}", route(key)),

@@ -163,7 +163,9 @@ impl Client {
                 self.deadline = self.lease.as_ref().and_then(|lease| lease.ends_at);
             }
             Event::Received(message) => self.receive(message, now, &mut actions),
-            Event::Timer if self.deadline.is_some_and(|deadline| deadline <= now) => self.expire(now, &mut actions),
+            Event::Timer if self.deadline.is_some_and(|deadline| deadline <= now) => {
+                self.expire(now, &mut actions)
+            }
             Event::Timer => {}
         }
         actions
@@ -205,12 +207,14 @@ impl Client {
                     self.bind(lease, now, actions);
                 }
             }
-            (State::Requesting(offer), Some(Kind::Nak)) => {
-                if message.address(option::SERVER_ID) == Some(offer.server) {
-                    self.restart(now, WAIT_AFTER_NAK, actions);
-                }
+            (State::Requesting(offer), Some(Kind::Nak))
+                if message.address(option::SERVER_ID) == Some(offer.server) =>
+            {
+                self.restart(now, WAIT_AFTER_NAK, actions);
             }
-            (State::Rebooting | State::Rebinding, Some(Kind::Nak)) => self.restart(now, WAIT_AFTER_NAK, actions),
+            (State::Rebooting | State::Rebinding, Some(Kind::Nak)) => {
+                self.restart(now, WAIT_AFTER_NAK, actions)
+            }
             (State::Renewing, Some(Kind::Nak)) => {
                 let server = self.lease.as_ref().map(|lease| lease.server);
                 if message.address(option::SERVER_ID) == server {
@@ -247,7 +251,9 @@ impl Client {
                 self.xid = self.random.next_u32();
                 self.send(now, actions);
             }
-            State::Renewing if self.lease.as_ref().and_then(|lease| lease.rebind_at).is_some_and(|at| at <= now) => {
+            State::Renewing
+                if self.lease.as_ref().and_then(|lease| lease.rebind_at).is_some_and(|at| at <= now) =>
+            {
                 self.state = State::Rebinding;
                 self.send(now, actions);
             }

@@ -50,7 +50,11 @@ impl Lease {
     /// or no host can have the address.
     pub fn from_message(message: &Message, since: Instant) -> Option<Self> {
         let address = message.yiaddr;
-        if address.is_unspecified() || address.is_multicast() || address.is_broadcast() || address.is_loopback() {
+        if address.is_unspecified()
+            || address.is_multicast()
+            || address.is_broadcast()
+            || address.is_loopback()
+        {
             return None;
         }
         let mask = message.fixed(option::SUBNET_MASK).map(u32::from_be_bytes);
@@ -64,9 +68,12 @@ impl Lease {
         let (routers, routes) = match message.classless_routes() {
             // RFC 3442: the router option is not looked at then.
             Some(routes) => {
-                let (defaults, routes): (Vec<_>, Vec<_>) = routes.into_iter().partition(|(net, _)| net.is_default());
+                let (defaults, routes): (Vec<_>, Vec<_>) =
+                    routes.into_iter().partition(|(net, _)| net.is_default());
                 let defaults = defaults.into_iter().map(|(_, router)| router);
-                let routes = routes.into_iter().map(|(net, router)| (net, Some(router).filter(|r| !r.is_unspecified())));
+                let routes = routes
+                    .into_iter()
+                    .map(|(net, router)| (net, Some(router).filter(|r| !r.is_unspecified())));
                 (defaults.filter(|router| !router.is_unspecified()).collect(), routes.collect())
             }
             None => (message.addresses(option::ROUTER), Vec::new()),

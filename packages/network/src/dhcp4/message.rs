@@ -210,7 +210,8 @@ impl Message {
 
     /// Domains to search: option 119, else option 15.
     pub fn search(&self) -> Vec<String> {
-        let listed = self.options.get(&option::DOMAIN_SEARCH).map_or_else(Vec::new, |bytes| resolv::labels(bytes));
+        let listed =
+            self.options.get(&option::DOMAIN_SEARCH).map_or_else(Vec::new, |bytes| resolv::labels(bytes));
         if listed.is_empty() { self.name(option::DOMAIN_NAME).into_iter().collect() } else { listed }
     }
 

@@ -138,7 +138,9 @@ impl Client {
             Event::Duplicate if self.lease.as_ref().is_some_and(|lease| lease.address.is_some()) => {
                 self.enter(State::Declining, now, &mut actions);
             }
-            Event::Timer if self.deadline.is_some_and(|deadline| deadline <= now) => self.expire(now, &mut actions),
+            Event::Timer if self.deadline.is_some_and(|deadline| deadline <= now) => {
+                self.expire(now, &mut actions)
+            }
             Event::Duplicate | Event::Timer => {}
         }
         actions
@@ -146,7 +148,8 @@ impl Client {
 
     fn start(&mut self, mode: Mode, now: Instant, actions: &mut Vec<Action>) {
         self.mode = mode;
-        let has_address = self.lease.as_ref().is_some_and(|lease| lease.address.is_some() && !lease.is_over(now));
+        let has_address =
+            self.lease.as_ref().is_some_and(|lease| lease.address.is_some() && !lease.is_over(now));
         if mode == Mode::Stateful && has_address {
             self.enter(State::Confirming, now, actions);
             return;
@@ -166,18 +169,19 @@ impl Client {
         }
         let Some(server) = options.get(option::SERVER_ID) else { return };
         match (&self.state, message.kind) {
-            (State::Soliciting, Kind::Advertise) => {
-                if Lease::with_address(options, self.iaid, now).is_some() {
-                    let state = State::Requesting { server: server.to_vec() };
-                    self.enter(state, now, actions);
-                }
+            (State::Soliciting, Kind::Advertise)
+                if Lease::with_address(options, self.iaid, now).is_some() =>
+            {
+                let state = State::Requesting { server: server.to_vec() };
+                self.enter(state, now, actions);
             }
             // RFC 8415 section 18.2.10: asked for by the option Rapid Commit.
             (State::Soliciting, Kind::Reply) if options.get(option::RAPID_COMMIT).is_some() => {
                 self.take(options, actions);
             }
             (State::Requesting { server: asked }, Kind::Reply) if asked.as_slice() == server => {
-                if !self.take(options, actions) {
+                let is_taken = self.take(options, actions);
+                if !is_taken {
                     self.restart(now, actions);
                 }
             }
@@ -185,7 +189,8 @@ impl Client {
                 let status = options.ia_na(self.iaid).map_or(Status::Failed, |ia| ia.status);
                 let is_taken = status == Status::Success && self.take(options, actions);
                 // A server that does not know the lease gives a new one when asked.
-                if !is_taken && matches!(status, Status::NoBinding | Status::NotOnLink | Status::NoAddresses) {
+                if !is_taken && matches!(status, Status::NoBinding | Status::NotOnLink | Status::NoAddresses)
+                {
                     self.restart(now, actions);
                 }
             }
@@ -255,7 +260,9 @@ impl Client {
             State::Idle => {}
             State::Bound if self.mode == Mode::Stateless => self.enter(State::Asking, now, actions),
             State::Bound => self.enter(State::Renewing, now, actions),
-            State::Renewing if rebind_at.is_some_and(|at| at <= now) => self.enter(State::Rebinding, now, actions),
+            State::Renewing if rebind_at.is_some_and(|at| at <= now) => {
+                self.enter(State::Rebinding, now, actions)
+            }
             // Section 18.2.3: nobody objects, so the lease is used on.
             State::Confirming if is_over => self.rest(now),
             State::Requesting { .. } | State::Declining if is_over => self.restart(now, actions),

@@ -42,16 +42,16 @@ impl Lease {
     /// The lease in a reply to a request sent at `since`, with an address for identity association `iaid`.
     pub fn with_address(options: &Options, iaid: u32, since: Instant) -> Option<Self> {
         let ia = options.ia_na(iaid)?;
-        let IaAddress { address, preferred_s, valid_s } = *ia.addresses.iter().find(|address| address.valid_s > 0)?;
+        let IaAddress { address, preferred_s, valid_s } =
+            *ia.addresses.iter().find(|address| address.valid_s > 0)?;
         let after = |seconds: u32| (seconds != u32::MAX).then(|| since + Duration::from_secs(seconds.into()));
-        let part = |factor: f64| (f64::from(preferred_s) * factor) as u32;
-        // RFC 8415 section 21.4 recommends these parts.
-        let given = |time: u32, factor: f64| match time {
+        // RFC 8415 section 21.4 recommends these parts, in tenths.
+        let given = |time: u32, tenths: u32| match time {
             0 if preferred_s == u32::MAX => u32::MAX,
-            0 => part(factor),
+            0 => preferred_s / 10 * tenths + preferred_s % 10 * tenths / 10,
             given => given,
         };
-        let (t1, t2) = (given(ia.t1_s, 0.5).min(valid_s), given(ia.t2_s, 0.8).min(valid_s));
+        let (t1, t2) = (given(ia.t1_s, 5).min(valid_s), given(ia.t2_s, 8).min(valid_s));
         let mut lease = Self::configuration(options)?;
         lease.address = Some(address);
         lease.preferred_until = after(preferred_s);

@@ -250,7 +250,10 @@ impl IaAddress {
         let is_usable = !address.is_unspecified() && !address.is_multicast() && !address.is_loopback();
         let status = Options::parse(&value[24..])?.status();
         // RFC 8415 section 21.6: the first condition makes it invalid.
-        (preferred_s <= valid_s && is_usable && status == Status::Success)
-            .then_some(Self { address, preferred_s, valid_s })
+        (preferred_s <= valid_s && is_usable && status == Status::Success).then_some(Self {
+            address,
+            preferred_s,
+            valid_s,
+        })
     }
 }

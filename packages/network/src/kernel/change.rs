@@ -9,8 +9,8 @@ use std::net::IpAddr;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope, CacheInfo};
 use netlink_packet_route::link::{
-    BondLacpRate, BondMode as KernelMode, BondXmitHashPolicy, BridgeStpState, InfoBond, InfoBridge, InfoData, InfoKind, InfoVlan,
-    LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+    BondLacpRate, BondMode as KernelMode, BondXmitHashPolicy, BridgeStpState, InfoBond, InfoBridge, InfoData,
+    InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -157,9 +157,7 @@ impl Change {
                 let message = route(key, *is_onlink);
                 (RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL, &[EEXIST])
             }
-            Self::RemoveRoute(key) => {
-                (RouteNetlinkMessage::DelRoute(route(key, false)), 0, &[ESRCH, ENODEV])
-            }
+            Self::RemoveRoute(key) => (RouteNetlinkMessage::DelRoute(route(key, false)), 0, &[ESRCH, ENODEV]),
             Self::SetUp(link, is_up) => {
                 let mut message = on_link(*link, Vec::new());
                 message.header.flags = if *is_up { LinkFlags::Up } else { LinkFlags::empty() };

@@ -8,9 +8,10 @@ use netlink_packet_core::{
     NetlinkDeserializable as _, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
-use nix::sys::socket::sockopt::{ReceiveTimeout, RcvBuf};
+use nix::sys::socket::sockopt::{RcvBuf, ReceiveTimeout};
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, send, setsockopt, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, send, setsockopt,
+    socket,
 };
 use nix::sys::time::TimeVal;
 
@@ -88,8 +89,15 @@ impl Netlink {
                     NLMSG_DONE if interrupted => return Err(io::ErrorKind::Interrupted.into()),
                     NLMSG_DONE => return Ok(answers),
                     NLMSG_ERROR => {
-                        let code = payload.get(..4).and_then(|code| code.try_into().ok()).map_or(0, i32::from_ne_bytes);
-                        return if code == 0 { Ok(answers) } else { Err(io::Error::from_raw_os_error(-code)) };
+                        let code = payload
+                            .get(..4)
+                            .and_then(|code| code.try_into().ok())
+                            .map_or(0, i32::from_ne_bytes);
+                        return if code == 0 {
+                            Ok(answers)
+                        } else {
+                            Err(io::Error::from_raw_os_error(-code))
+                        };
                     }
                     // What the parser does not know is newer than it, and not what was asked for.
                     _ => answers.extend(RouteNetlinkMessage::deserialize(&header, payload)),
@@ -230,7 +238,10 @@ mod tests {
     fn options_of_a_router_advertisement() {
         let mut payload = vec![10, 0, 8, 0, 3, 0, 0, 0, 134, 0, 0, 0, 0, 0, 0, 0];
         payload.extend([25, 1, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(user_options(&payload), Some(Heard::Options { link: 3, bytes: vec![25, 1, 0, 0, 0, 0, 0, 0] }));
+        assert_eq!(
+            user_options(&payload),
+            Some(Heard::Options { link: 3, bytes: vec![25, 1, 0, 0, 0, 0, 0, 0] })
+        );
         payload[8] = 137;
         assert_eq!(user_options(&payload), None, "a redirect");
         assert_eq!(user_options(&payload[..20]), None, "cut short");

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, Inet6IfaceFlags, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, Inet6IfaceFlags, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+    LinkMessage,
 };
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -39,6 +40,8 @@ pub struct Link {
     pub is_up: bool,
     /// Whether a cable is plugged in, or what that means for its kind.
     pub has_carrier: bool,
+    /// How often the cable was pulled: a short while without it is seen by this alone.
+    pub carrier_downs: u32,
     /// Whether it carries Ethernet frames.
     pub is_ethernet: bool,
     /// What made it, such as `vlan`; nothing for hardware.
@@ -137,6 +140,7 @@ fn link(message: LinkMessage) -> Link {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Address(bytes) => link.mac = bytes.try_into().ok(),
+            LinkAttribute::CarrierDownCount(count) => link.carrier_downs = count,
             LinkAttribute::Controller(index) => link.controller = Some(index),
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::LinkInfo(parts) => {
@@ -200,7 +204,10 @@ fn route(message: &RouteMessage) -> Option<RouteKey> {
     let header: &RouteHeader = &message.header;
     let mut table = u32::from(header.table);
     let mut key = RouteKey {
-        destination: Net { address: unspecified(header.address_family)?, prefix: header.destination_prefix_length },
+        destination: Net {
+            address: unspecified(header.address_family)?,
+            prefix: header.destination_prefix_length,
+        },
         gateway: None,
         link: 0,
         metric: 0,

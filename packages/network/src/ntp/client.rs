@@ -97,7 +97,13 @@ impl Server {
     }
 
     /// What to send now, if anything. `poll` is the time between polls.
-    pub fn request(&mut self, nonce: u64, clock: Time, poll: Duration, now: Instant) -> Option<[u8; packet::LENGTH]> {
+    pub fn request(
+        &mut self,
+        nonce: u64,
+        clock: Time,
+        poll: Duration,
+        now: Instant,
+    ) -> Option<[u8; packet::LENGTH]> {
         if self.asked.is_some_and(|(_, sent, _)| sent + ANSWER_WAIT <= now) {
             self.asked = None;
             self.failures += 1;
@@ -153,7 +159,8 @@ impl Server {
     /// The best of the samples: the one with the shortest way, unless it is old. `steered` as for `receive`.
     pub fn opinion(&self, steered: i128, now: Instant) -> Option<Opinion> {
         let aged = |sample: &Sample| {
-            let age = i128::try_from(now.saturating_sub(sample.at).as_nanos()).unwrap_or(i128::MAX / 1_000_000);
+            let age =
+                i128::try_from(now.saturating_sub(sample.at).as_nanos()).unwrap_or(i128::MAX / 1_000_000);
             age * AGEING_PPM / 1_000_000
         };
         let best = self.samples.iter().min_by_key(|sample| sample.delay / 2 + aged(sample))?;
@@ -171,7 +178,8 @@ impl Server {
 pub fn agreed(servers: &[Server], is_set: bool, steered: i128, now: Instant) -> Option<i128> {
     let opinions: Vec<Opinion> = servers.iter().filter_map(|server| server.opinion(steered, now)).collect();
     // The first setting of the clock waits for everybody who may still answer.
-    let is_waiting = !is_set && servers.iter().any(|server| server.is_starting() && server.samples.is_empty());
+    let is_waiting =
+        !is_set && servers.iter().any(|server| server.is_starting() && server.samples.is_empty());
     if is_waiting { None } else { select::agreed(&opinions) }
 }
 

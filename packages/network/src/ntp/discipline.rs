@@ -28,6 +28,15 @@ const QUIET: i128 = 10_000_000;
 /// So many quiet polls before they become rarer.
 const QUIET_POLLS: u32 = 3;
 
+/// Whole nanoseconds; what is too large for them is the largest.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "a cast of a float saturates, and fractions do not matter"
+)]
+pub(super) fn whole(nanos: f64) -> i128 {
+    nanos as i128
+}
+
 /// What to do with the clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Correction {
@@ -91,7 +100,8 @@ impl Discipline {
     /// Nanoseconds by which steering has corrected the clock until now: offsets measured earlier are smaller by what
     /// was corrected since.
     pub fn steered(&self, now: Instant) -> i128 {
-        (self.steered + self.slew_ppm * now.saturating_sub(self.slew_since).as_secs_f64() * 1e3) as i128
+        let nanos = self.steered + self.slew_ppm * now.saturating_sub(self.slew_since).as_secs_f64() * 1e3;
+        whole(nanos)
     }
 
     fn slew(&mut self, parts_per_million: f64, now: Instant) {
@@ -173,7 +183,9 @@ mod tests {
         let third = discipline.update(2000 * SECOND, Duration::from_secs(128));
         assert_eq!(third, Correction::Panic(2000 * SECOND));
         let mut small = Discipline::default();
-        assert!(matches!(small.update(SECOND / 4, Duration::ZERO), Correction::Frequency(ppm) if ppm == LARGEST_PPM));
+        assert!(
+            matches!(small.update(SECOND / 4, Duration::ZERO), Correction::Frequency(ppm) if ppm == LARGEST_PPM)
+        );
     }
 
     /// A clock that drifts 40 millionths and begins 0.4 s off ends up right, and stays so without servers.
@@ -183,7 +195,7 @@ mod tests {
         let (mut offset, mut ppm, mut now) = (0.4 * 1e9, 0.0, Duration::ZERO);
         let drift = 40.0;
         for _ in 0..200 {
-            if let Correction::Frequency(value) = discipline.update(offset as i128, now) {
+            if let Correction::Frequency(value) = discipline.update(whole(offset), now) {
                 ppm = value;
             }
             let poll = discipline.poll();
@@ -196,6 +208,10 @@ mod tests {
         assert!((rest - drift).abs() < 1.0, "{rest} ppm");
         assert_eq!(discipline.settle(now), None);
         let steered = discipline.steered(now);
-        assert_eq!(discipline.steered(now + POLL_MAX), steered, "nothing but the drift is corrected any more");
+        assert_eq!(
+            discipline.steered(now + POLL_MAX),
+            steered,
+            "nothing but the drift is corrected any more"
+        );
     }
 }

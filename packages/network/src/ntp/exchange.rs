@@ -131,7 +131,9 @@ impl Ntp {
             Correction::Frequency(parts_per_million) => self.clock.set_frequency(parts_per_million),
             Correction::Panic(offset) => {
                 let seconds = offset / 1_000_000_000;
-                self.lines.push(format!("time: servers say {seconds} s, which is not believed after the first setting"));
+                self.lines.push(format!(
+                    "time: servers say {seconds} s, which is not believed after the first setting"
+                ));
                 Ok(())
             }
         };
@@ -158,7 +160,8 @@ impl Ntp {
         let mut has_failed = false;
         for Asked { server, socket } in &mut self.servers {
             let was_waiting = server.is_waiting();
-            let request = server.request(self.random.next_u64(), self.clock.now(), self.discipline.poll(), now);
+            let request =
+                server.request(self.random.next_u64(), self.clock.now(), self.discipline.poll(), now);
             has_failed |= was_waiting && !server.is_waiting();
             if let Some(request) = request {
                 // A network that is not there yet is as if no answer came.

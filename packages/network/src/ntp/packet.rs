@@ -66,12 +66,14 @@ pub fn reply(packet: &[u8], nonce: u64) -> Option<Reply> {
     }
     let short = |at: usize| {
         let four: [u8; 4] = packet[at..at + 4].try_into().expect("four bytes");
-        i128::from(u32::from_be_bytes(four)) * NANOS >> 16
+        (i128::from(u32::from_be_bytes(four)) * NANOS) >> 16
     };
     let root_distance = short(4) / 2 + short(8);
-    let answer = Answer { stratum, root_distance, received: time(&packet[32..40])?, sent: time(&packet[40..48])? };
+    let answer =
+        Answer { stratum, root_distance, received: time(&packet[32..40])?, sent: time(&packet[40..48])? };
     // RFC 5905 section 11: not synchronized, too far from the reference clock, or going backwards.
-    let is_sane = leap != 3 && stratum < 16 && root_distance < NANOS * 3 / 2 && answer.sent >= answer.received;
+    let is_sane =
+        leap != 3 && stratum < 16 && root_distance < NANOS * 3 / 2 && answer.sent >= answer.received;
     is_sane.then_some(Reply::Answer(answer))
 }
 
@@ -80,7 +82,7 @@ fn time(bytes: &[u8]) -> Option<Time> {
     let value = u64::from_be_bytes(bytes.try_into().ok()?);
     let (seconds, fraction) = (i128::from(value >> 32) - ERA, i128::from(value & 0xffff_ffff));
     let seconds = if seconds < PIVOT { seconds + ERA_LENGTH } else { seconds };
-    (value != 0).then_some(seconds * NANOS + (fraction * NANOS >> 32))
+    (value != 0).then_some(seconds * NANOS + ((fraction * NANOS) >> 32))
 }
 
 /// As bytes, for tests that play a server.
@@ -107,7 +109,10 @@ mod tests {
     #[test]
     fn times_are_read() {
         let Some(Reply::Answer(read)) = reply(&answer(7), 7) else { panic!("it is an answer") };
-        assert_eq!((read.stratum, read.received, read.sent - read.received), (2, 1_800_000_000 * NANOS, NANOS / 2));
+        assert_eq!(
+            (read.stratum, read.received, read.sent - read.received),
+            (2, 1_800_000_000 * NANOS, NANOS / 2)
+        );
         // The first second of the next era: 2036-02-07T06:28:16Z.
         assert_eq!(time(&[0, 0, 0, 0, 0x80, 0, 0, 0]), Some(2_085_978_496 * NANOS + NANOS / 2));
         assert_eq!(time(&[0; 8]), None);
@@ -144,7 +149,7 @@ mod tests {
         for _ in 0..50_000 {
             let mut packet = answer(7);
             for _ in 0..4 {
-                packet[random.next_u32() as usize % LENGTH] = random.next_u32() as u8;
+                packet[random.next_u32() as usize % LENGTH] = random.next_u8();
             }
             let _ = reply(&packet[..random.next_u32() as usize % (LENGTH + 1)], 7);
         }

@@ -1,5 +1,7 @@
 //! Which of several servers tell the truth: the intersection algorithm (RFC 5905 section 11.2.1), simplified. Pure.
 
+use super::discipline::whole;
+
 /// What one server says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opinion {
@@ -21,7 +23,7 @@ pub fn agreed(opinions: &[Opinion]) -> Option<i128> {
         sum += (offset - first) as f64 * weight;
         weights += weight;
     }
-    Some(first + (sum / weights) as i128)
+    Some(first + whole(sum / weights))
 }
 
 /// Indices of the opinions that overlap in one point, when these are more than half of all.
