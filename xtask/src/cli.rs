@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Run(RunOptions),
     /// Print the resolved plan of an image.
     Plan(PlanOptions),
-    /// Test the image of this machine's architecture: judged by other tools and booted in QEMU.
+    /// Test an image for both architectures: judged by other tools and booted in QEMU.
     Test(TestOptions),
     /// Format, lint, unit-test and check the rules of the repository.
     Check,
@@ -202,7 +202,7 @@ pub(crate) struct TestOptions {
     /// Image to test [default: the default image].
     #[arg(long)]
     pub image: Option<String>,
-    /// x86_64 or aarch64 [default: this machine's].
+    /// x86_64 or aarch64 [default: both].
     #[arg(long)]
     pub arch: Option<String>,
     /// Also the tests that take long and nearly repeat another.

@@ -1,5 +1,5 @@
-//! `test`: unit tests, then the image of this machine's architecture in every format, judged by other
-//! people's tools and booted in QEMU.
+//! `test`: unit tests, then the image in every format for every architecture, judged by other people's tools and
+//! booted in QEMU.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,8 +9,10 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use lepton_boot_tests as boot_tests;
 use lepton_boot_tests::{Budgets, Goldens, Selection};
+use lepton_builder::arch::Arch;
 use lepton_builder::artifact::Format;
 use lepton_builder::build::Built;
+use lepton_builder::name::ImageName;
 use lepton_builder::process::Process;
 
 use crate::cli::{Cli, Target, TestOptions};
@@ -18,7 +20,7 @@ use crate::context::{CommandResult, Context};
 use crate::image::{self, Order};
 use crate::peers;
 
-/// Where the tested artifacts lie.
+/// Where the tested artifacts lie, in one folder for each architecture.
 const OUT: &str = "out/test";
 /// Longest real time of one boot: a boot takes 10 to 30 seconds in emulation, and machines may be slow.
 const BOOT_LIMIT: Duration = Duration::from_secs(240);
@@ -31,32 +33,56 @@ const IMAGE_VARIABLE: &str = "LEPTON_TEST_IMAGE";
 pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
     let context = Context::new(cli, false)?;
     let target = Target { image: options.image.clone(), arch: options.arch.clone() };
-    let (image, arch) = context.target(&target)?;
+    let (image, first) = context.target(&target)?;
+    let mut arches = vec![first];
+    if options.arch.is_none() {
+        arches.extend(Arch::ALL.into_iter().filter(|arch| *arch != first));
+    }
     if options.names.is_empty() {
         context.progress.line("== unit tests");
         succeed(&context, Process::new(&context.host.cargo).args(["test", "--quiet", "--workspace"]))?;
     }
+    let mut failed = 0;
+    for arch in arches {
+        let whole = options.names.is_empty() && arch == first;
+        failed += artifacts(&context, &image, arch, options, whole)?;
+    }
+    if failed > 0 {
+        bail!("{failed} of the tests failed");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds the image in every format, judges and boots it; returns how many tests failed.
+fn artifacts(
+    context: &Context,
+    image: &ImageName,
+    arch: Arch,
+    options: &TestOptions,
+    command_line: bool,
+) -> Result<usize> {
     context.progress.line(&format!("== {image} for {arch}, every format"));
-    let out = context.catalog.root().join(OUT);
-    let built = image::build(&context, &image, arch, &Order::plain(&Format::ALL, &out))?;
-    if options.names.is_empty() {
+    let out = context.catalog.root().join(OUT).join(arch.name());
+    let built = image::build(context, image, arch, &Order::plain(&Format::ALL, &out))?;
+    if command_line {
         context.progress.line("== command line, with the tools that the build has unpacked");
         // The whole workspace again: another selection of packages would compile them anew with other features.
         let process = Process::new(&context.host.cargo)
             .args(["test", "--quiet", "--workspace", "--test", "with_tools"])
             .env(STORE_VARIABLE, &context.host.store)
             .env(IMAGE_VARIABLE, format!("{image} {arch}"));
-        succeed(&context, process)?;
+        succeed(context, process)?;
     }
-    context.progress.line("== artifacts");
+    context.progress.line(&format!("== artifacts of {image} for {arch}"));
     let selection = Selection { names: options.names.clone(), all: options.all };
-    let mut boot_context = boot_context(&context, &built, &out)?;
-    boot_context.peers = peers::make(&context, boot_tests::peers(arch, &selection))?;
+    let mut boot_context = boot_context(context, &built, &out)?;
+    boot_context.peers = peers::make(context, boot_tests::peers(arch, &selection))?;
     let summary = boot_tests::run(&boot_context, &selection, &mut std::io::stderr())?;
-    if !summary.is_success() {
-        bail!("{} of the tests failed", summary.failed.len());
+    // A name may be of tests that exist for the other architecture only.
+    if options.arch.is_some() && !summary.is_success() {
+        return Ok(summary.failed.len().max(1));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(summary.failed.len())
 }
 
 /// What boots and judges are given.

@@ -172,10 +172,11 @@ impl Context {
         found(self.artifacts.join(format!("{}.{extension}", self.stem)))
     }
 
-    /// Kernel and initrd of the network boot folder, with the image's command line.
+    /// Kernel and initrd of the network boot folder, with the image's command line. The kernel is the one that
+    /// starts without EFI.
     pub fn kernel(&self) -> Result<Kernel, TestError> {
         let dir = self.artifact("pxe")?;
-        let (image, initrd) = (found(dir.join("vmlinuz"))?, found(dir.join("initrd"))?);
+        let (image, initrd) = (found(dir.join(self.arch.direct_boot_kernel()))?, found(dir.join("initrd"))?);
         Ok(Kernel::new(&image, &initrd, &self.cmdline))
     }
 

@@ -9,7 +9,7 @@ use lepton_builder::arch::Arch;
 /// What starts the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Firmware {
-    /// SeaBIOS; x86_64 only. With a kernel given, its bytes are loaded directly.
+    /// SeaBIOS on x86_64, none on aarch64: with a kernel given, its bytes are loaded directly.
     Bios,
     /// OVMF or AAVMF with an empty variable store of the run's own.
     Uefi,

@@ -1,20 +1,14 @@
 //! Kernel and initrd without a boot loader: the quickest boots, and the ones whose time can be compared.
 
-use lepton_builder::arch::Arch;
-
 use super::no_state;
 use crate::Context;
 use crate::context::TestError;
 use crate::machine::{Clock, Machine, Network};
 use crate::ready::Ready;
 
-/// The machine that loads the kernel itself. On aarch64 that is firmware, because QEMU cannot unpack EFI zboot.
+/// The machine that loads the kernel itself, with no EFI firmware.
 pub(super) fn machine(cx: &Context) -> Result<Machine, TestError> {
-    let machine = match cx.arch {
-        Arch::X86_64 => cx.bios(),
-        Arch::Aarch64 => cx.uefi(),
-    };
-    Ok(machine.kernel(cx.kernel()?))
+    Ok(cx.bios().kernel(cx.kernel()?))
 }
 
 pub(super) fn direct(cx: &Context) -> Result<(), TestError> {

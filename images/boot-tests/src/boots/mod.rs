@@ -20,6 +20,8 @@ use crate::runner::{Test, When};
 const ANY: &[Arch] = &Arch::ALL;
 /// For PC firmware and VMware's devices, which exist on x86_64 only, and AHCI, for which AAVMF has no driver.
 const PC: &[Arch] = &[Arch::X86_64];
+/// For what only the aarch64 appliance has: its disk on NVMe, because the kernel has no PVSCSI driver there.
+const ARM: &[Arch] = &[Arch::Aarch64];
 
 /// All tests, the quickest first, so that a broken image is seen early.
 pub(crate) const TESTS: &[Test] = &[
@@ -48,7 +50,8 @@ pub(crate) const TESTS: &[Test] = &[
     always("state-repair", ANY, state::repairs),
     always("state-cuts", ANY, state::two_power_cuts),
     with_all("state-cuts-many", ANY, state::many_power_cuts),
-    always("ova", PC, ova::virtio),
+    always("ova", ANY, ova::virtio),
+    always("ova-nvme", ARM, ova::nvme),
     always("ova-vmware", PC, ova::vmware),
 ];
 

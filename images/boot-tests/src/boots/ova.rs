@@ -15,6 +15,13 @@ pub(super) fn virtio(cx: &Context) -> Result<(), TestError> {
     cx.boot(&cx.uefi().disk(disk), &|ready| state_on(ready, "/dev/vda"))
 }
 
+/// The controller that the appliance's own description names on aarch64.
+pub(super) fn nvme(cx: &Context) -> Result<(), TestError> {
+    let dir = tempfile::tempdir().map_err(|source| failed(cx, source))?;
+    let disk = Disk::new(&disk_of(cx, dir.path())?, DiskFormat::Vmdk, Bus::Nvme);
+    cx.boot(&cx.uefi().disk(disk), &|ready| state_on(ready, "/dev/nvme0n1"))
+}
+
 /// The machine has no other disk, so a state partition came through vmw_pvscsi; the card's driver names its device.
 pub(super) fn vmware(cx: &Context) -> Result<(), TestError> {
     let dir = tempfile::tempdir().map_err(|source| failed(cx, source))?;

@@ -26,16 +26,14 @@ pub(super) fn none(cx: &Context) -> Verdict {
     };
     let at_end = |copy: &Copy| copy.write(copy.len()?, word);
     let in_program = |copy: &Copy| in_initrd(copy, word);
-    let in_kernel = |copy: &Copy| copy.replace(&fake_kernel(word)?);
+    let in_kernel = |copy: &Copy| copy.replace(&fake_kernel(cx.arch, word)?);
     for name in files::names(cx)? {
         let path = cx.artifacts.join(&name);
         let mut defects = vec![Defect::new("a path at the end", &at_end)];
         match part_of(&path) {
             Part::Initrd => defects = vec![Defect::new("a path in a program of the initrd", &in_program)],
-            Part::Kernel if cx.arch == Arch::X86_64 => {
-                defects = vec![Defect::new("a path in the compressed kernel", &in_kernel)];
-            }
-            _ => {}
+            Part::Kernel => defects = vec![Defect::new("a path in the compressed kernel", &in_kernel)],
+            Part::Nothing => {}
         }
         hold(&path, &judge, &defects)?;
     }
@@ -86,8 +84,8 @@ fn part_of(file: &Path) -> Part {
 
 /// Unpacks what is compressed in `file` into `dir`.
 fn parts(cx: &Context, file: &Path, dir: &Path) -> Verdict {
-    match (part_of(file), cx.arch) {
-        (Part::Initrd, _) => {
+    match part_of(file) {
+        Part::Initrd => {
             let initrd = Initrd::open(file)?;
             for name in ["init", "rootfs.erofs"] {
                 let path = dir.join(name);
@@ -95,27 +93,33 @@ fn parts(cx: &Context, file: &Path, dir: &Path) -> Verdict {
             }
             erofs::unpack(cx, &dir.join("rootfs.erofs"), dir).map(drop)
         }
-        (Part::Kernel, Arch::X86_64) => {
+        Part::Kernel => {
             let bytes = fs::read(file).map_err(TestError::file("read", file))?;
-            let kernel =
-                kernel(&bytes).map_err(|error| refuse("zstd", format!("{}: {error}", file.display())))?;
+            let kernel = kernel(cx.arch, &bytes)
+                .map_err(|error| refuse("zstd", format!("{}: {error}", file.display())))?;
             fs::write(dir.join("vmlinux"), kernel).map_err(TestError::file("write", dir))
         }
-        // The same kernel lies beside it as it is, for machines that cannot unpack it.
-        (Part::Kernel, Arch::Aarch64) | (Part::Nothing, _) => Ok(()),
+        Part::Nothing => Ok(()),
     }
 }
 
-/// Boot protocol 2.08 (x86/boot.rst): sectors of real-mode code after the first, then where behind them the
+/// x86 boot protocol 2.08 (x86/boot.rst): sectors of real-mode code after the first, then where behind them the
 /// compressed kernel begins.
 const SETUP_SECTS: usize = 0x1f1;
 const PAYLOAD_OFFSET: usize = 0x248;
+/// EFI zboot (zboot-header.S): where in the file the compressed kernel begins.
+const ZBOOT_OFFSET: usize = 8;
 
-fn kernel(image: &[u8]) -> io::Result<Vec<u8>> {
+fn kernel(arch: Arch, image: &[u8]) -> io::Result<Vec<u8>> {
     let header = image.get(..PAYLOAD_OFFSET + 4).ok_or(io::ErrorKind::UnexpectedEof)?;
-    let offset = u32::from_le_bytes([0, 1, 2, 3].map(|byte| header[PAYLOAD_OFFSET + byte]));
-    let start =
-        (usize::from(header[SETUP_SECTS]) + 1) * 512 + usize::try_from(offset).map_err(io::Error::other)?;
+    let number = |at: usize| {
+        usize::try_from(u32::from_le_bytes([0, 1, 2, 3].map(|byte| header[at + byte])))
+            .map_err(io::Error::other)
+    };
+    let start = match arch {
+        Arch::X86_64 => (usize::from(header[SETUP_SECTS]) + 1) * 512 + number(PAYLOAD_OFFSET)?,
+        Arch::Aarch64 => number(ZBOOT_OFFSET)?,
+    };
     let payload = image.get(start..).ok_or(io::ErrorKind::UnexpectedEof)?;
     let mut kernel = Vec::new();
     zstd::Decoder::with_buffer(payload)?.single_frame().read_to_end(&mut kernel)?;
@@ -123,10 +127,16 @@ fn kernel(image: &[u8]) -> io::Result<Vec<u8>> {
 }
 
 /// As much of a kernel as [`kernel`] reads, with `word` in it behind text enough to be coded, not copied.
-fn fake_kernel(word: &[u8]) -> io::Result<Vec<u8>> {
+fn fake_kernel(arch: Arch, word: &[u8]) -> io::Result<Vec<u8>> {
     let mut image = vec![0; 1024 + 16];
-    image[SETUP_SECTS] = 1;
-    image[PAYLOAD_OFFSET] = 16;
+    match arch {
+        Arch::X86_64 => {
+            image[SETUP_SECTS] = 1;
+            image[PAYLOAD_OFFSET] = 16;
+        }
+        // 1040, little-endian.
+        Arch::Aarch64 => image[ZBOOT_OFFSET..][..2].copy_from_slice(&[0x10, 0x04]),
+    }
     let text: String = (0..1000_u32).map(|number| format!("{} ", number * number)).collect();
     image.extend(zstd::encode_all([text.as_bytes(), word].concat().as_slice(), 1)?);
     Ok(image)
@@ -146,8 +156,10 @@ mod tests {
     fn a_kernel_is_searched_unpacked() {
         let word = b"/home/someone/lepton/";
         let holds = |bytes: &[u8]| bytes.windows(word.len()).any(|window| window == word);
-        let image = fake_kernel(word).unwrap();
-        assert!(!holds(&image) && holds(&kernel(&image).unwrap()));
-        assert!(kernel(&image[..1024]).is_err());
+        for arch in Arch::ALL {
+            let image = fake_kernel(arch, word).unwrap();
+            assert!(!holds(&image) && holds(&kernel(arch, &image).unwrap()));
+            assert!(kernel(arch, &image[..1024]).is_err());
+        }
     }
 }
