@@ -3,7 +3,7 @@
 //! A new source is a field here, a row in [`Events::wait`], and a variant of [`Event`].
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::sys::signalfd::SignalFd;
@@ -52,11 +52,21 @@ impl Events {
 
     /// Waits for events, or until `timeout` has passed, and returns them; the list may be empty.
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<Vec<Event>> {
+        self.wait_also(timeout, None)
+    }
+
+    /// The same, and comes back as soon as `also` can be read.
+    pub fn wait_also(
+        &mut self,
+        timeout: Option<Duration>,
+        also: Option<BorrowedFd<'_>>,
+    ) -> io::Result<Vec<Event>> {
         let timeout = timeout.map(|time| time.try_into().unwrap_or_default());
         let mut fds = vec![
             PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.uevents.as_fd(), PollFlags::IN),
         ];
+        fds.extend(also.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         fds.extend(self.power_keys.files().map(|file| PollFd::new(file, PollFlags::IN)));
         poll(&mut fds, timeout.as_ref())?;
 

@@ -61,7 +61,7 @@ fn end(step: &str, error: &str, hint: Option<&str>) -> ! {
     match Events::open() {
         Ok(mut events) => {
             let request = wait_for_request(&mut events, deadline);
-            shutdown::stop(request, &mut events, &mut consoles)
+            shutdown::stop(request, &mut events, &mut consoles, None)
         }
         Err(error) => {
             kmsg::warn(&format!("power buttons and signals do not work: {error}"));
@@ -73,7 +73,7 @@ fn end(step: &str, error: &str, hint: Option<&str>) -> ! {
 }
 
 /// The line for the consoles.
-fn line(step: &str, error: &str, hint: Option<&str>) -> String {
+pub fn line(step: &str, error: &str, hint: Option<&str>) -> String {
     let mut fields = vec![("step", step.into()), ("error", error.into())];
     fields.extend(hint.map(|hint| ("hint", hint.into())));
     format!("lepton: failed {}", Json::Object(fields))

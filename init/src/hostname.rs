@@ -45,6 +45,14 @@ pub fn set(asked: Option<&str>) -> io::Result<(String, Vec<String>)> {
     Ok((name, errors))
 }
 
+/// Gives the kernel another host name, which came from the network.
+pub fn rename(name: &str) -> io::Result<()> {
+    if !is_valid(name) {
+        return Err(io::Error::other(format!("{name:?} is not a host name (RFC 1123)")));
+    }
+    Ok(rustix::system::sethostname(name.as_bytes())?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,8 @@ pub enum Json {
     List(Vec<Json>),
     /// An object with fields in print order.
     Object(Vec<(&'static str, Json)>),
+    /// An object whose fields are named by others.
+    Map(Vec<(String, Json)>),
 }
 
 impl Json {
@@ -59,18 +61,21 @@ impl fmt::Display for Json {
                 }
                 f.write_str("]")
             }
-            Self::Object(fields) => {
-                f.write_str("{")?;
-                for (index, (name, value)) in fields.iter().enumerate() {
-                    f.write_str(if index == 0 { "" } else { "," })?;
-                    write_text(f, name)?;
-                    f.write_str(":")?;
-                    value.fmt(f)?;
-                }
-                f.write_str("}")
-            }
+            Self::Object(fields) => write_fields(f, fields),
+            Self::Map(fields) => write_fields(f, fields),
         }
     }
+}
+
+fn write_fields(f: &mut fmt::Formatter<'_>, fields: &[(impl AsRef<str>, Json)]) -> fmt::Result {
+    f.write_str("{")?;
+    for (index, (name, value)) in fields.iter().enumerate() {
+        f.write_str(if index == 0 { "" } else { "," })?;
+        write_text(f, name.as_ref())?;
+        f.write_str(":")?;
+        fmt::Display::fmt(value, f)?;
+    }
+    f.write_str("}")
 }
 
 fn write_text(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {

@@ -6,8 +6,12 @@
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt;
 
+use lepton_control::LogLine;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
 
 /// Severity of a record, with the numbers of syslog (RFC 5424, table 2).
@@ -49,6 +53,31 @@ pub fn warn(message: &str) {
     log(Level::Warning, message);
 }
 
+/// All records that the kernel has kept, oldest first; those that cannot be read are left out.
+pub fn read_all() -> Vec<LogLine> {
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let Ok(mut device) = OpenOptions::new().read(true).custom_flags(flags).open("/dev/kmsg") else {
+        return Vec::new();
+    };
+    let mut lines = Vec::new();
+    let mut record = [0; 8192];
+    loop {
+        match device.read(&mut record) {
+            Ok(length) => lines.extend(read_record(&String::from_utf8_lossy(&record[..length]))),
+            // The record was overwritten before it was read; the next read gives the oldest that is left.
+            Err(error) if error.raw_os_error() == Some(Errno::PIPE.raw_os_error()) => {}
+            Err(_) => return lines,
+        }
+    }
+}
+
+/// A record as `/dev/kmsg` gives it: `priority,number,microseconds,flags;text`, then lines of details.
+fn read_record(record: &str) -> Option<LogLine> {
+    let (prefix, text) = record.split_once(';')?;
+    let microseconds: u64 = prefix.split(',').nth(2)?.parse().ok()?;
+    Some(LogLine { ms: microseconds / 1000, text: text.lines().next().unwrap_or_default().to_owned() })
+}
+
 /// The record as `/dev/kmsg` takes it: `<priority>lepton: text`, one line.
 fn record(level: Level, message: &str) -> String {
     let mut line = String::with_capacity(MAX_TEXT + 16);
@@ -71,6 +100,14 @@ mod tests {
     fn records_have_priority_and_one_line() {
         assert_eq!(record(Level::Warning, "a\nb"), "<28>lepton: a b\n");
         assert_eq!(record(Level::Debug, ""), "<31>lepton: \n");
+    }
+
+    #[test]
+    fn records_are_read_with_their_time() {
+        let line = read_record("6,339,5140900,-;NET: Registered\n DEVICE=+pci:0000\n").unwrap();
+        assert_eq!((line.ms, line.text.as_str()), (5140, "NET: Registered"));
+        assert_eq!(read_record("6,339;x"), None);
+        assert_eq!(read_record("x"), None);
     }
 
     #[test]

@@ -3,12 +3,14 @@
 //! Every step is required; one that fails ends the boot loudly (see `fail.rs`). What a step does is in the
 //! module it calls. Nothing here may return to the kernel.
 
-use std::convert::Infallible;
 use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
+use lepton_control::Phase;
 use lepton_init::cmdline::Cmdline;
 use lepton_init::console::Consoles;
 use lepton_init::events::{Event, Events};
@@ -16,11 +18,12 @@ use lepton_init::kmsg::Level;
 use lepton_init::mounts::Stage;
 use lepton_init::options::Options;
 use lepton_init::os_release::OsRelease;
-use lepton_init::ready::{MemInfo, Report};
 use lepton_init::reap::reap_all;
+use lepton_init::services::host::Host;
+use lepton_init::services::{Services, load};
 use lepton_init::step::{StepError, run};
 use lepton_init::{
-    clock, etc, fail, hostname, kmsg, mounts, network, root, shutdown, signals, state, stdio, sysctl,
+    clock, etc, fail, hostname, kmsg, launch, mounts, network, root, shutdown, signals, state, stdio, sysctl,
 };
 use rustix::process::{Pid, getpid};
 use rustix::system::{RebootCommand, reboot};
@@ -30,20 +33,22 @@ fn main() -> ExitCode {
     if let Some(code) = state::grow::run_child() {
         return code;
     }
+    if std::env::args_os().next().is_some_and(|name| name == launch::NAME) {
+        return launch::main();
+    }
     if getpid() != Pid::INIT {
         eprintln!("init: this is the first process of a host and cannot be started by hand");
         return ExitCode::FAILURE;
     }
     fail::install_panic_hook();
-    let mut consoles = Consoles::default();
-    match boot(started, &mut consoles) {
-        Ok(events) => serve(events, consoles),
+    match boot(started) {
+        Ok((events, services)) => serve(events, services),
         Err(error) => fail::fail(&error),
     }
 }
 
-/// From the first instruction to the ready line.
-fn boot(started: Duration, consoles: &mut Consoles) -> Result<Events, StepError> {
+/// From the first instruction to the start of services.
+fn boot(started: Duration) -> Result<(Events, Services), StepError> {
     run("block signals", signals::block)?;
     run("mount kernel file systems", || mounts::mount_stage(Stage::Initrd))?;
     run("detach standard streams", stdio::detach)?;
@@ -57,7 +62,7 @@ fn boot(started: Duration, consoles: &mut Consoles) -> Result<Events, StepError>
     run("fill /etc", etc::fill)?;
 
     run("set kernel settings", sysctl::apply)?;
-    let (hostname, name_errors) = run("set host name", || hostname::set(options.hostname.as_deref()))?;
+    let (_, name_errors) = run("set host name", || hostname::set(options.hostname.as_deref()))?;
     run("raise loopback", network::raise_loopback)?;
     let state = run("mount /var", || state::mount_var(&options))?;
     run("share mounts", mounts::share)?;
@@ -67,31 +72,38 @@ fn boot(started: Duration, consoles: &mut Consoles) -> Result<Events, StepError>
     run("take Ctrl-Alt-Del", || reboot(RebootCommand::CadOff).map_err(io::Error::from))?;
     let events = run("watch power buttons", Events::open)?;
 
-    run("report ready", || {
+    let mut services = run("prepare services", || {
+        let (specs, service_errors) = load::load(&[]);
         let mut sources = vec!["image".to_owned()];
         sources.extend(options.used.then(|| "cmdline".to_owned()));
-        let report = Report {
+        let host = Host {
             image: OsRelease::read(),
-            arch: std::env::consts::ARCH,
             kernel: started,
-            ready: clock::since_boot(),
-            memory: MemInfo::read(),
-            hostname,
-            addresses: network::addresses(),
-            errors: [options.errors, name_errors, state.errors.clone()].concat(),
+            errors: [options.errors, name_errors, state.errors.clone(), service_errors].concat(),
             state,
             sources,
+            is_named: options.hostname.is_some() || Path::new("/etc/hostname").exists(),
+            ready: None,
+            phase: Phase::Starting,
         };
-        consoles.write_line(&report.line());
-        Ok::<_, Infallible>(())
+        Services::new(specs, host)
     })?;
-    Ok(events)
+    services.start_all();
+    Ok((events, services))
 }
 
-/// Reaps and obeys, for ever.
-fn serve(mut events: Events, mut consoles: Consoles) -> ! {
+/// Looks after services, reaps and obeys, for ever.
+fn serve(mut events: Events, mut services: Services) -> ! {
+    let mut consoles = Consoles::default();
     loop {
-        let happened = events.wait(None).unwrap_or_else(|error| {
+        services.turn();
+        announce(&mut services, &mut consoles);
+        if let Some(request) = services.take_request() {
+            kmsg::log(Level::Notice, &format!("stopping: {request:?}, asked by a control request"));
+            shutdown::stop(request, &mut events, &mut consoles, Some(&mut services))
+        }
+        let left = services.deadline().map(|deadline| deadline.saturating_sub(clock::since_boot()));
+        let happened = events.wait_also(left, Some(services.as_fd())).unwrap_or_else(|error| {
             kmsg::warn(&format!("cannot wait for events: {error}"));
             // An error that stays must not become a busy loop.
             sleep(Duration::from_secs(1));
@@ -100,13 +112,32 @@ fn serve(mut events: Events, mut consoles: Consoles) -> ! {
         for event in happened {
             match event {
                 Event::ChildrenEnded => {
-                    reap_all(|_, _| {});
+                    // What a process said before it ended is heard while the kernel still knows whose it was.
+                    services.turn();
+                    reap_all(|pid, status| services.exited(pid, status));
                 }
                 Event::Requested(request, origin) => {
                     kmsg::log(Level::Notice, &format!("stopping: {request:?}, asked by {origin:?}"));
-                    shutdown::stop(request, &mut events, &mut consoles)
+                    shutdown::stop(request, &mut events, &mut consoles, Some(&mut services))
                 }
             }
         }
+    }
+}
+
+/// Prints the ready line once, or in its place that a required service was given up.
+fn announce(services: &mut Services, consoles: &mut Consoles) {
+    if services.host.phase == Phase::Failed || services.host.phase == Phase::Stopping {
+        return;
+    }
+    if let Some((name, error)) = services.failed() {
+        kmsg::log(Level::Error, &format!("required service {name} does not run: {error}"));
+        consoles.write_line(&fail::line(&format!("service {name}"), &error, None));
+        services.host.phase = Phase::Failed;
+    } else if services.host.phase == Phase::Starting && services.is_settled() {
+        let report = services.host.report(services.summary());
+        consoles.write_line(&report.line());
+        services.host.ready = Some(report.ready);
+        services.host.phase = Phase::Ready;
     }
 }

@@ -63,12 +63,15 @@ pub struct Report {
     pub sources: Vec<String>,
     /// What was wrong with it.
     pub errors: Vec<String>,
+    /// Services in start order, each with what became of it.
+    pub services: Vec<(String, String)>,
 }
 
 impl Report {
     /// The line, without its newline.
     pub fn line(&self) -> String {
         let text = |value: &Option<String>| Json::from(value.as_deref());
+        let services = self.services.iter().map(|(name, state)| (name.clone(), state.as_str().into()));
         let report = Json::Object(vec![
             ("image", text(&self.image.image)),
             ("version", text(&self.image.version)),
@@ -92,7 +95,7 @@ impl Report {
                     ("errors", Json::texts(&self.errors)),
                 ]),
             ),
-            ("services", Json::Object(vec![])),
+            ("services", Json::Map(services.collect())),
         ]);
         format!("lepton: ready {report}")
     }
@@ -129,8 +132,9 @@ mod tests {
             state: State { device: Some("/dev/vda2".into()), filesystem: "ext4", errors: vec![] },
             sources: vec!["image".into(), "cmdline".into()],
             errors: vec!["bad \"x\"".into()],
+            services: vec![("network".into(), "ready".into())],
         };
-        expect![[r#"lepton: ready {"image":"minimal","version":"0.1.0","arch":"x86_64","kernel_ms":1150,"ready_ms":1200,"mem_used_kb":6,"hostname":"edge-1","addresses":["192.0.2.1","2001:db8::1"],"state":{"device":"/dev/vda2","filesystem":"ext4"},"config":{"sources":["image","cmdline"],"errors":["bad \"x\""]},"services":{}}"#]]
+        expect![[r#"lepton: ready {"image":"minimal","version":"0.1.0","arch":"x86_64","kernel_ms":1150,"ready_ms":1200,"mem_used_kb":6,"hostname":"edge-1","addresses":["192.0.2.1","2001:db8::1"],"state":{"device":"/dev/vda2","filesystem":"ext4"},"config":{"sources":["image","cmdline"],"errors":["bad \"x\""]},"services":{"network":"ready"}}"#]]
         .assert_eq(&report.line());
 
         report.state = State { device: None, filesystem: "tmpfs", errors: vec![] };

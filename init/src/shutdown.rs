@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -17,20 +18,31 @@ use crate::events::{Event, Events};
 use crate::kmsg::{self, Level};
 use crate::mountinfo::{self, MountedAt};
 use crate::reap::{Children, reap_all};
+use crate::services::Services;
 use crate::signals::Request;
 
+/// For all services together, each of which has its own deadline; what needs what makes a chain of them.
+const SERVICES: Duration = Duration::from_secs(60);
 /// Between SIGTERM and SIGKILL; a second request cuts it short.
 const GRACE: Duration = Duration::from_secs(10);
 /// After SIGKILL: what is still there hangs in the kernel and will not go.
 const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// Stops the host; never returns.
-pub fn stop(request: Request, events: &mut Events, consoles: &mut Consoles) -> ! {
+pub fn stop(
+    request: Request,
+    events: &mut Events,
+    consoles: &mut Consoles,
+    services: Option<&mut Services>,
+) -> ! {
     let text = match request {
         Request::PowerOff => "lepton: power off",
         Request::Reboot => "lepton: reboot",
     };
     consoles.write_line(text);
+    if let Some(services) = services {
+        stop_services(services, events);
+    }
     end_processes(events);
     detach_file_systems();
     finish(request)
@@ -47,6 +59,38 @@ pub fn finish(request: Request) -> ! {
     }
     loop {
         sleep(Duration::from_secs(3600));
+    }
+}
+
+/// Stops the services in order; false when that took too long, or when a second request came.
+fn stop_services(services: &mut Services, events: &mut Events) -> bool {
+    services.stop_all();
+    let limit = clock::since_boot() + SERVICES;
+    loop {
+        services.turn();
+        if services.is_stopped() {
+            return true;
+        }
+        let now = clock::since_boot();
+        if now >= limit {
+            kmsg::warn("some services did not stop in time");
+            return false;
+        }
+        let until = services.deadline().map_or(limit, |deadline| deadline.min(limit));
+        let happened = events.wait_also(Some(until.saturating_sub(now)), Some(services.as_fd()));
+        // Without events there is still time: look again soon.
+        let happened = happened.unwrap_or_else(|_| {
+            sleep(Duration::from_millis(50));
+            vec![Event::ChildrenEnded]
+        });
+        for event in happened {
+            match event {
+                Event::ChildrenEnded => {
+                    reap_all(|pid, status| services.exited(pid, status));
+                }
+                Event::Requested(..) => return false,
+            }
+        }
     }
 }
 

@@ -118,6 +118,9 @@ pub struct ServiceSpec {
     /// Whether the host counts as failed when this service is given up.
     #[serde(default, skip_serializing_if = "is_false")]
     pub required: bool,
+    /// Whether it starts with the host; else only on request.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub enabled: bool,
     /// Whether the ready line waits for it.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub wanted: bool,
@@ -207,6 +210,7 @@ impl ServiceSpec {
             stop_timeout_s: Self::default_timeout_s(),
             watchdog_s: None,
             required: false,
+            enabled: true,
             wanted: true,
             user: None,
             groups: Vec::new(),

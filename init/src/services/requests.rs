@@ -1,0 +1,147 @@
+//! What each request of the control protocol does.
+
+use std::time::Duration;
+
+use lepton_control::{Answer, ErrorKind, LogLine, LogName, Request, ServiceStatus};
+
+use super::Services;
+use super::cgroup::service_of_process;
+use super::client::Cursor;
+use crate::clock::millis;
+use crate::kmsg::{self, Level};
+use crate::{hostname, signals, state};
+
+/// What follows a request.
+pub(super) enum Outcome {
+    /// This answer.
+    Answer(Answer),
+    /// These lines, and the end.
+    Lines(Vec<LogLine>),
+    /// The lines of a log.
+    Log(Cursor),
+}
+
+impl Services {
+    /// Does what the process `pid` asked.
+    pub(super) fn obey(&mut self, request: Request, pid: u32, now: Duration) -> Outcome {
+        let answer = match request {
+            Request::Status => Answer::Status(Box::new(self.host.status(self.statuses(now)))),
+            Request::Services => Answer::Services(self.statuses(now)),
+            Request::Service { name } => match self.manager.find(&name) {
+                Some(place) => Answer::Service(Box::new(self.status_of(place, now))),
+                None => no_service(&name),
+            },
+            Request::Logs { name: LogName::Kernel, follow: false, lines } => {
+                return Outcome::Lines(newest(kmsg::read_all(), lines));
+            }
+            Request::Logs { name: LogName::Kernel, .. } => {
+                Answer::error(ErrorKind::Refused, "the kernel's log cannot be followed; ask again instead")
+            }
+            Request::Logs { name: LogName::Service(name), follow, lines } => match self.log_of(&name) {
+                Some(process) => {
+                    let ring = &self.processes[process].ring;
+                    let wanted = lines.map_or(u64::MAX, u64::from);
+                    let next = ring.first().max(ring.end().saturating_sub(wanted));
+                    return Outcome::Log(Cursor { process, next, follow });
+                }
+                None => no_service(&name),
+            },
+            Request::Start { name } => {
+                self.on_service(&name, |services, place| services.manager.start(place, now))
+            }
+            Request::Stop { name } => {
+                self.on_service(&name, |services, place| services.manager.stop(place, now))
+            }
+            Request::Restart { name } => {
+                self.on_service(&name, |services, place| services.manager.restart(place, now))
+            }
+            Request::Reboot => self.ask(signals::Request::Reboot),
+            Request::Poweroff => self.ask(signals::Request::PowerOff),
+            Request::SetHostname { hostname } => self.set_hostname(&hostname, pid),
+            Request::ResetState => self.reset_state(),
+            Request::ApplyConfig { .. } => Answer::error(ErrorKind::Refused, "this host cannot do that"),
+        };
+        Outcome::Answer(answer)
+    }
+
+    fn on_service(&mut self, name: &str, action: impl FnOnce(&mut Self, usize)) -> Answer {
+        match self.manager.find(name) {
+            Some(place) => {
+                action(self, place);
+                Answer::Done
+            }
+            None => no_service(name),
+        }
+    }
+
+    fn ask(&mut self, request: signals::Request) -> Answer {
+        self.request = Some(request);
+        Answer::Done
+    }
+
+    /// A name that came with a lease; the configuration's own name is stronger.
+    fn set_hostname(&mut self, name: &str, pid: u32) -> Answer {
+        if service_of_process(pid).as_deref() != Some("network") {
+            return Answer::error(ErrorKind::NotAllowed, "only the service network may name the host");
+        }
+        if self.host.is_named {
+            return Answer::error(ErrorKind::Refused, "the configuration names the host");
+        }
+        match hostname::rename(name) {
+            Ok(()) => {
+                kmsg::log(Level::Notice, &format!("the network names this host {name}"));
+                Answer::Done
+            }
+            Err(error) => Answer::error(ErrorKind::Refused, error.to_string()),
+        }
+    }
+
+    fn reset_state(&self) -> Answer {
+        if self.host.state.device.is_none() {
+            return Answer::error(ErrorKind::Refused, "there is no state partition: state is in memory");
+        }
+        match state::request_reset() {
+            Ok(()) => Answer::Done,
+            Err(error) => Answer::error(ErrorKind::Refused, format!("cannot ask for it: {error}")),
+        }
+    }
+
+    fn log_of(&self, name: &str) -> Option<usize> {
+        self.processes.iter().position(|process| process.name == name)
+    }
+
+    /// Every service, in start order.
+    pub(super) fn statuses(&self, now: Duration) -> Vec<ServiceStatus> {
+        (0..self.manager.units().len()).map(|place| self.status_of(place, now)).collect()
+    }
+
+    fn status_of(&self, place: usize, now: Duration) -> ServiceStatus {
+        let unit = &self.manager.units()[place];
+        let process = &self.processes[self.process_of(place)];
+        let blocked = self.manager.blocked_by(place).map(|name| format!("needs {name}, which does not run"));
+        let alive = unit.is_alive();
+        ServiceStatus {
+            name: unit.spec().name.clone(),
+            state: unit.public_state(),
+            text: blocked.or_else(|| unit.text().map(str::to_owned)),
+            pid: unit.pid(),
+            starts: unit.starts(),
+            last_end: unit.last_end().map(str::to_owned),
+            for_ms: millis(now.saturating_sub(unit.since())),
+            memory_kb: alive.then(|| process.cgroup.memory_kb()).flatten(),
+            tasks: alive.then(|| process.cgroup.tasks()).flatten(),
+            dropped_lines: process.intake.dropped,
+        }
+    }
+}
+
+fn no_service(name: &str) -> Answer {
+    Answer::error(ErrorKind::NoService, format!("there is no service {name:?}"))
+}
+
+/// The last `count` lines.
+fn newest(mut lines: Vec<LogLine>, count: Option<u32>) -> Vec<LogLine> {
+    let keep = count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
+    let first = lines.len().saturating_sub(keep);
+    lines.split_off(first)
+}
