@@ -17,7 +17,9 @@ const MOUNT_POINTS: [&str; 7] = ["/dev", "/etc", "/proc", "/run", "/sys", "/tmp"
 /// Where PID 1 finds the services of the image.
 const SERVICES: &str = "/usr/share/lepton/services";
 /// Who owns what no package brings.
-const BUILDER: &str = "the builder";
+pub(crate) const BUILDER: &str = "the builder";
+/// Who owns what a machine config brings.
+pub(crate) const MACHINE_CONFIG: &str = "the machine config";
 
 /// The tree cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +100,7 @@ pub fn root_tree(
     }
     for (path, text) in config.files() {
         let kind = NodeKind::File(Content::from(text.as_bytes()));
-        tree.add(path.clone(), Node { mode: 0o644, kind, owner: "the machine config".to_owned() })?;
+        tree.add(path.clone(), Node { mode: 0o644, kind, owner: MACHINE_CONFIG.to_owned() })?;
     }
     for package in &locked.plan().packages {
         add_package(&mut tree, package, &repo.join("packages").join(package.name.as_str()))?;

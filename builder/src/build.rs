@@ -24,6 +24,8 @@ use crate::pack::ext4::StateBuild;
 use crate::pack::{self, PackError};
 use crate::plan::{LockedPlan, Plan};
 use crate::programs::{ProgramBuilds, Programs};
+use crate::provenance::{self, ProvenanceError};
+use crate::sbom::{self, SbomError};
 use crate::scratch::Scratch;
 use crate::source_debian::{self, DebianError};
 use crate::spec::{Catalog, SpecError};
@@ -99,6 +101,12 @@ pub enum BuildError {
     /// A file system could not be made.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// The bill of materials could not be made.
+    #[error(transparent)]
+    Sbom(#[from] SbomError),
+    /// The provenance could not be made.
+    #[error(transparent)]
+    Provenance(#[from] ProvenanceError),
     /// An artifact could not be written.
     #[error(transparent)]
     Artifact(#[from] ArtifactError),
@@ -169,7 +177,10 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         .with("formats", request.formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(" "))
         .finish();
     if let Some((written, files)) = stamp::unchanged(toolbox.store, request.out, key) {
-        let (_, root_listing) = assemble(&builds.outputs(locked.plan(), toolbox)?)?;
+        let (mut tree, _) = assemble(&builds.outputs(locked.plan(), toolbox)?)?;
+        let sbom = request.out.join(format!("{}.{}", locked.stem(), sbom::EXTENSION));
+        sbom::add_to(&mut tree, &fs::read_to_string(&sbom).map_err(out_error("read", &sbom))?)?;
+        let root_listing = tree.listing().map_err(out_error("read", request.catalog.root()))?;
         return Ok(Built { locked, written, files, root_listing, unchanged: true });
     }
     toolbox.progress.line(&format!(
@@ -189,7 +200,24 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         let (init, programs) = programs?;
         Ok::<_, CompileError>((kernel?, init, programs))
     })?;
-    let (tree, root_listing) = assemble(&programs)?;
+    let (mut tree, listing) = assemble(&programs)?;
+    let compiled = builds.compiled(locked.plan(), toolbox)?;
+    let mut programs = vec![sbom::Program { package: None, binary: "init", output: &init }];
+    programs.extend(compiled.iter().map(|(package, binary, output)| sbom::Program {
+        package: Some(package),
+        binary,
+        output,
+    }));
+    let sbom_inputs = sbom::Inputs {
+        locked: &locked,
+        lock: request.lock,
+        tree: &tree,
+        kernel: &kernel,
+        programs: &programs,
+    };
+    let sbom = sbom::document(&sbom_inputs)?;
+    sbom::add_to(&mut tree, &sbom)?;
+    let root_listing = tree.listing().map_err(out_error("read", request.catalog.root()))?;
     let tools = toolbox.tree("image")?;
     let work = toolbox.store.scratch("image")?;
     let rootfs = pack::erofs::write(&tree, &seed, locked.date(), &tools, work.path())?;
@@ -212,12 +240,32 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
     let stem = locked.stem();
     let config = kernel.path(kernel::CONFIG);
     let config_text = fs::read_to_string(&config).map_err(out_error("read", &config))?;
-    for (extension, text) in [("manifest.json", manifest.to_json()), ("kconfig", config_text)] {
+    let put = |extension: &str, text: String, files: &mut BTreeMap<String, FileFacts>| {
         let name = format!("{stem}.{extension}");
         let facts = FileFacts { sha256: Digest::of(text.as_bytes()), size: text.len() as u64 };
         fs::write(fresh.path().join(&name), text).map_err(out_error("write", fresh.path()))?;
         files.insert(name, facts);
+        Ok::<_, BuildError>(())
+    };
+    let beside = [("manifest.json", manifest.to_json()), ("kconfig", config_text), (sbom::EXTENSION, sbom)];
+    for (extension, text) in beside {
+        put(extension, text, &mut files)?;
     }
+    // Last, because it names all the others.
+    let statement = provenance::Inputs {
+        locked: &locked,
+        formats: request.formats,
+        sources: vec![
+            ("plan".to_owned(), Digest::of(locked.text().as_bytes())),
+            ("kernel configuration".to_owned(), Digest::of(wanted.text().as_bytes())),
+            ("root".to_owned(), Digest::of(listing.as_bytes())),
+            ("init".to_owned(), init_build.source_digest()?),
+        ],
+        sets: &["kernel".to_owned(), "rust".to_owned(), format!("musl-{}", request.arch), "image".to_owned()],
+        programs: &programs,
+        files: &files,
+    };
+    put(provenance::EXTENSION, provenance::statement(&statement, toolbox)?, &mut files)?;
     publish(&fresh, request.out, &files)?;
     stamp::record(toolbox.store, request.out, key, &written, &files);
     times::record(toolbox.store, &stem, started, toolbox.progress);

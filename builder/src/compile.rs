@@ -1,9 +1,10 @@
 //! Compilers: sources and tools in, verified outputs of the store out. Nothing else compiles.
 
+pub mod crates;
 pub mod go;
 pub mod guest;
 pub mod kernel;
-mod rust_std;
+pub(crate) mod rust_std;
 
 use std::io;
 use std::path::PathBuf;

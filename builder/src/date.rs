@@ -39,6 +39,12 @@ pub fn format_date(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}")
 }
 
+/// The UTC time of `seconds` since 1970, as `2026-11-21T02:10:46Z` (RFC 3339).
+pub fn format_time(seconds: u64) -> String {
+    let (date, second) = (format_date(seconds), seconds % 86_400);
+    format!("{date}T{:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +68,6 @@ mod tests {
         {
             assert_eq!(format_date(seconds), text);
         }
+        assert_eq!(format_time(1_795_227_046), "2026-11-21T02:10:46Z");
     }
 }

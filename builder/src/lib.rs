@@ -28,8 +28,13 @@ pub mod plan;
 pub mod process;
 pub mod programs;
 pub mod progress;
+<<<<<<< HEAD
 pub mod pypi;
+=======
+pub mod provenance;
+>>>>>>> 1e1c23a (builder: every image has an SPDX bill of materials and a provenance statement)
 pub mod sandbox;
+pub mod sbom;
 pub mod scratch;
 pub mod source_debian;
 pub mod spec;

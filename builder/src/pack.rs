@@ -52,7 +52,7 @@ fn file_error(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io:
 }
 
 /// A UUID as tools take it on the command line.
-fn hyphenated(uuid: [u8; 16]) -> String {
+pub(crate) fn hyphenated(uuid: [u8; 16]) -> String {
     let hex: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }

@@ -14,6 +14,7 @@ use crate::compile::CompileError;
 use crate::compile::guest::GuestBuild;
 use crate::name::{PackageName, RootPath};
 use crate::plan::{Plan, Program};
+use crate::store::Output;
 use crate::tools::Toolbox;
 use crate::tree::{Node, NodeKind};
 
@@ -71,6 +72,21 @@ impl ProgramBuilds<'_> {
             let path = build.output(toolbox)?.path(build.binary);
             Content::open(&path).map_err(|source| CompileError::File { action: "read", path, source })
         })
+    }
+
+    /// What each package's program was compiled to: package, binary and the output in the store.
+    pub fn compiled(
+        &self,
+        plan: &Plan,
+        toolbox: &Toolbox<'_>,
+    ) -> Result<Vec<(PackageName, String, Output)>, CompileError> {
+        let programs = plan.packages.iter().filter_map(|package| Some((&package.name, package.program()?)));
+        programs
+            .map(|(name, program)| {
+                let output = self.build_of(&program).output(toolbox)?;
+                Ok((name.clone(), program.binary.clone(), output))
+            })
+            .collect()
     }
 
     fn each(

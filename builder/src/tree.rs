@@ -7,7 +7,7 @@ use std::io;
 
 use lepton_formats::Content;
 
-use crate::digest::{Digest, KeyBuilder};
+use crate::digest::Digest;
 use crate::name::RootPath;
 
 /// One file of the root.
@@ -89,10 +89,5 @@ impl RootTree {
             writeln!(text, "{:04o} 0 0 {path} {what}", node.mode).expect("writing to a string cannot fail");
         }
         Ok(text)
-    }
-
-    /// What an image made of this tree depends on.
-    pub fn digest(&self) -> io::Result<Digest> {
-        Ok(KeyBuilder::new("root-tree").with("listing", self.listing()?).finish())
     }
 }

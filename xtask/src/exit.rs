@@ -15,8 +15,13 @@ use lepton_builder::lock_update::UpdateError;
 use lepton_builder::mirror::NoMirror;
 use lepton_builder::name::BadName;
 use lepton_builder::pack::PackError;
+<<<<<<< HEAD
 use lepton_builder::pypi::PypiError;
 use lepton_builder::source_debian::DebianError;
+=======
+use lepton_builder::provenance::ProvenanceError;
+use lepton_builder::sbom::SbomError;
+>>>>>>> 1e1c23a (builder: every image has an SPDX bill of materials and a provenance statement)
 use lepton_builder::spec::SpecError;
 use lepton_builder::substitute::BadSubstitute;
 use lepton_builder::tools::ToolsError;
@@ -120,6 +125,10 @@ fn class_of_build(error: &BuildError) -> Option<u8> {
         BuildError::Debian(_) => Some(SPEC),
         BuildError::Compile(error) => class_of_compile(error),
         BuildError::Pack(PackError::Process(_)) => Some(TOOL),
+        BuildError::Sbom(SbomError::Crates(error))
+        | BuildError::Provenance(ProvenanceError::Crates(error)) => class_of_compile(error),
+        BuildError::Sbom(SbomError::Lock(_) | SbomError::Clash(_))
+        | BuildError::Provenance(ProvenanceError::Lock(_)) => Some(SPEC),
         _ => None,
     }
 }

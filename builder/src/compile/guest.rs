@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::crates::{self, CRATES};
 use super::{CompileError, file_error, rust_std};
 use crate::arch::Arch;
 use crate::digest::{Digest, KeyBuilder};
@@ -15,7 +16,7 @@ use crate::store::Output;
 use crate::tools::Toolbox;
 
 /// Raised when this file builds differently from the same inputs.
-const RECIPE: &str = "guest-1";
+const RECIPE: &str = "guest-2";
 /// Cargo profile of guest programs.
 const PROFILE: &str = "guest";
 
@@ -61,7 +62,8 @@ impl GuestBuild<'_> {
         let target = cache.join("target");
         fs::create_dir_all(&target).map_err(file_error("make", &target))?;
         let step = toolbox.progress.step(&format!("{} for {}", self.binary, self.arch), None);
-        rust.program("cargo")
+        let build = rust
+            .program("cargo")
             .read_only(sysroot.dir(), "/sysroot")
             .read_only(&cache.join("vendor"), "/vendor")
             .writable(&stage, "/source")
@@ -75,10 +77,21 @@ impl GuestBuild<'_> {
             // Only this crate's dependencies decide about features: a shared crate has more of them by default.
             .args(["--manifest-path", &format!("{}/Cargo.toml", self.folder)])
             .args(["--config", "source.crates-io.replace-with=\"vendored\""])
-            .args(["--config", "source.vendored.directory=\"/vendor\""])
-            .run(|_| step.advance(1))?;
+            .args(["--config", "source.vendored.directory=\"/vendor\""]);
+        build.run(|_| step.advance(1))?;
         step.finish();
+        // Asked again when everything is fresh: in the build itself its messages would hide a compiler's error.
+        let messages = build.arg("--message-format=json").process().output()?;
+        let folders = crates::Folders {
+            source: &stage,
+            vendor: &cache.join("vendor"),
+            target: self.arch.musl_target(),
+        };
+        let list = serde_json::to_vec_pretty(&crates::compiled(&messages, &folders)?)
+            .expect("a list of crates is made of text");
         let result = toolbox.store.scratch("guest-output")?;
+        let list_path = result.path().join(CRATES);
+        fs::write(&list_path, list).map_err(file_error("write", &list_path))?;
         let built = target.join(self.arch.musl_target()).join(PROFILE).join(self.binary);
         fs::copy(&built, result.path().join(self.binary)).map_err(file_error("copy", &built))?;
         Ok(toolbox.store.add_output(result, key)?)
@@ -92,6 +105,12 @@ impl GuestBuild<'_> {
     /// What the result depends on.
     pub fn key(&self, toolbox: &Toolbox<'_>) -> Result<Digest, CompileError> {
         self.key_of(&self.sources()?, toolbox)
+    }
+
+    /// Digest of the lines that sha256sum(1) prints for everything that cargo is given, manifests and lock among it.
+    pub fn source_digest(&self) -> Result<Digest, CompileError> {
+        let line = |(path, bytes): (&String, &Vec<u8>)| format!("{}  {path}\n", Digest::of(bytes));
+        Ok(Digest::of(self.sources()?.iter().map(line).collect::<String>().as_bytes()))
     }
 
     fn key_of(&self, sources: &Sources, toolbox: &Toolbox<'_>) -> Result<Digest, CompileError> {

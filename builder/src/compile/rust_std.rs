@@ -31,6 +31,11 @@ pub(super) fn musl_set(arch: Arch) -> String {
     format!("musl-{arch}")
 }
 
+/// Debian packages whose code the sysroot links into every program.
+pub(crate) fn sources(arch: Arch) -> [String; 2] {
+    [format!("musl-dev:{}", arch.debian()), "rust-web-src:all".to_owned()]
+}
+
 /// The sysroot for `arch`, from the store when it is there.
 pub(super) fn sysroot(arch: Arch, toolbox: &Toolbox<'_>) -> Result<Output, CompileError> {
     let key = key(arch, toolbox)?;

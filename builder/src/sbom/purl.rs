@@ -1,0 +1,46 @@
+//! Package URLs (purl) and CPE names: how other databases call what is in an image.
+
+/// `pkg:cargo/NAME@VERSION`.
+pub fn cargo(name: &str, version: &str) -> String {
+    format!("pkg:cargo/{}@{}", encode(name), encode(version))
+}
+
+/// `pkg:deb/debian/NAME@VERSION?arch=ARCH`; `id` is as dpkg writes it (`gcc-14:amd64`).
+pub fn debian(id: &str, version: &str) -> String {
+    let (name, arch) = id.split_once(':').unwrap_or((id, "all"));
+    format!("pkg:deb/debian/{}@{}?arch={}", encode(name), encode(version), encode(arch))
+}
+
+/// The CPE 2.3 name of a Linux kernel whose `uname -r` is `release`.
+pub(super) fn linux_cpe(release: &str) -> String {
+    let upstream = release.split(|c: char| !c.is_ascii_digit() && c != '.').next().unwrap_or_default();
+    format!("cpe:2.3:o:linux:linux_kernel:{upstream}:*:*:*:*:*:*:*")
+}
+
+/// Percent-encoding as the purl specification asks for in names and versions.
+fn encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_written_as_the_specifications_ask() {
+        assert_eq!(cargo("serde", "1.0.1+x"), "pkg:cargo/serde@1.0.1%2Bx");
+        assert_eq!(
+            debian("systemd-boot-efi:amd64", "257.8-1~deb13u2"),
+            "pkg:deb/debian/systemd-boot-efi@257.8-1~deb13u2?arch=amd64"
+        );
+        assert_eq!(linux_cpe("6.12.94-rc1"), "cpe:2.3:o:linux:linux_kernel:6.12.94:*:*:*:*:*:*:*");
+    }
+}
