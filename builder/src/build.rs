@@ -15,6 +15,7 @@ use crate::compile::CompileError;
 use crate::compile::guest::GuestBuild;
 use crate::compile::kernel::{self, KernelBuild};
 use crate::digest::{Digest, KeyBuilder};
+use crate::hardening::{self, Exceptions, HardeningError};
 use crate::kernel_config::WantedConfig;
 use crate::lock::{Lock, LockError};
 use crate::machine_config::MachineConfig;
@@ -27,6 +28,7 @@ use crate::programs::{ProgramBuilds, Programs};
 use crate::provenance::{self, ProvenanceError};
 use crate::sbom::{self, SbomError};
 use crate::scratch::Scratch;
+use crate::sign;
 use crate::source_debian::{self, DebianError};
 use crate::spec::{Catalog, SpecError};
 use crate::stamp;
@@ -101,6 +103,9 @@ pub enum BuildError {
     /// A file system could not be made.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// The kernel is not hardened as the list of exceptions says.
+    #[error(transparent)]
+    Hardening(#[from] HardeningError),
     /// The bill of materials could not be made.
     #[error(transparent)]
     Sbom(#[from] SbomError),
@@ -148,6 +153,10 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         cargo: request.cargo,
         offline: request.offline,
     };
+    let exceptions =
+        Exceptions::load(request.catalog.root()).map_err(|error| BuildError::Spec(vec![error]))?;
+    let gate =
+        hardening::Gate { exceptions: &exceptions, arch: request.arch, cmdline: &locked.plan().cmdline };
     let builds = ProgramBuilds {
         repo: request.catalog.root(),
         arch: request.arch,
@@ -173,6 +182,7 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         .with_digest("kernel", kernel_build.key(toolbox)?)
         .with_digest("init", init_build.key(toolbox)?)
         .with("tree", &keyed)
+        .with_digest("hardening", gate.settings(toolbox)?)
         .with_digest("image tools", toolbox.key("image").map_err(ToolsError::from)?)
         .with("formats", request.formats.iter().map(|format| format.name()).collect::<Vec<_>>().join(" "))
         .finish();
@@ -200,6 +210,7 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         let (init, programs) = programs?;
         Ok::<_, CompileError>((kernel?, init, programs))
     })?;
+    gate.pass(&kernel.path(kernel::CONFIG), toolbox)?;
     let (mut tree, listing) = assemble(&programs)?;
     let compiled = builds.compiled(locked.plan(), toolbox)?;
     let mut programs = vec![sbom::Program { package: None, binary: "init", output: &init }];
@@ -261,7 +272,13 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
             ("root".to_owned(), Digest::of(listing.as_bytes())),
             ("init".to_owned(), init_build.source_digest()?),
         ],
-        sets: &["kernel".to_owned(), "rust".to_owned(), format!("musl-{}", request.arch), "image".to_owned()],
+        sets: &[
+            "kernel".to_owned(),
+            "rust".to_owned(),
+            format!("musl-{}", request.arch),
+            "image".to_owned(),
+            hardening::SET.to_owned(),
+        ],
         programs: &programs,
         files: &files,
     };
@@ -282,8 +299,15 @@ fn publish(fresh: &Scratch, out: &Path, files: &BTreeMap<String, FileFacts>) -> 
     // Written before anything is renamed, because it may not fit on the disk.
     let sums = manifest::update_sums(out, files);
     let fresh_sums = fresh.path().join(manifest::SUMS);
-    fs::write(&fresh_sums, sums).map_err(out_error("write", &fresh_sums))?;
+    fs::write(&fresh_sums, &sums).map_err(out_error("write", &fresh_sums))?;
     names.push(manifest::SUMS.into());
+    // A signature of another list would only confuse.
+    let signature = out.join(sign::SIGNATURE);
+    let is_signed =
+        signature.exists() && fs::read_to_string(out.join(manifest::SUMS)).ok().as_ref() != Some(&sums);
+    if is_signed {
+        fs::remove_file(&signature).map_err(out_error("remove", &signature))?;
+    }
     let rename_all = |from: &Path| {
         for name in &names {
             let to = out.join(name);

@@ -13,7 +13,7 @@ use crate::digest::{Digest, KeyBuilder};
 use crate::process::ProcessError;
 use crate::sandbox::Sandbox;
 use crate::spec::{Parsed, SpecError};
-use crate::store::{Store, StoreError};
+use crate::store::StoreError;
 use crate::tools::{Toolbox, ToolsError};
 
 /// Where the exceptions are listed.
@@ -171,7 +171,8 @@ impl Gate<'_> {
             return Ok(());
         }
         let tree = toolbox.tree(SET)?;
-        let report = self.judge(tree.root(), config, toolbox.store)?;
+        let work = toolbox.store.scratch(SET)?;
+        let report = self.judge(tree.root(), config, work.path())?;
         let result = toolbox.store.scratch(SET)?;
         let path = result.path().join("report.json");
         fs::write(&path, report).map_err(file_error("write", &path))?;
@@ -179,10 +180,9 @@ impl Gate<'_> {
         Ok(())
     }
 
-    /// Asks the checker of the tool tree `tools`; gives its report.
-    pub fn judge(&self, tools: &Path, config: &Path, store: &Store) -> Result<String, HardeningError> {
-        let work = store.scratch("hardening")?;
-        let report = report(tools, config, self.cmdline, work.path())?;
+    /// Asks the checker of the tool tree `tools`, with `work` as a scratch folder; gives its report.
+    pub fn judge(&self, tools: &Path, config: &Path, work: &Path) -> Result<String, HardeningError> {
+        let report = report(tools, config, self.cmdline, work)?;
         let failed = failed(&report)?;
         let listed = self.exceptions.names(self.arch);
         let difference = |one: &BTreeSet<String>, other| one.difference(other).cloned().collect();
@@ -199,7 +199,8 @@ fn report(tools: &Path, config: &Path, cmdline: &str, work: &Path) -> Result<Str
     let path = work.join("cmdline");
     fs::write(&path, format!("{cmdline}\n")).map_err(file_error("write", &path))?;
     // The checker takes what ends in .gz for compressed, so the name is ours.
-    let checker = Sandbox::new(tools, CHECKER).read_only(config, "/in/kernel.config").read_only(&path, "/in/cmdline");
+    let checker =
+        Sandbox::new(tools, CHECKER).read_only(config, "/in/kernel.config").read_only(&path, "/in/cmdline");
     Ok(checker.args(["-m", "json", "-c", "/in/kernel.config", "-l", "/in/cmdline"]).process().output()?)
 }
 

@@ -82,6 +82,11 @@ impl Host {
     }
 }
 
+/// The password of a signing key, if the environment holds it.
+pub fn sign_password() -> Option<String> {
+    variable("LEPTON_SIGN_PASSWORD")
+}
+
 fn on_path(program: &str) -> Option<PathBuf> {
     let path = variable("PATH")?;
     path.split(':').map(|dir| Path::new(dir).join(program)).find(|path| path.is_file())

@@ -15,6 +15,7 @@ pub mod date;
 pub mod deb;
 pub mod digest;
 pub mod fetch;
+pub mod hardening;
 pub mod host;
 pub mod kernel_config;
 pub mod lock;
@@ -28,14 +29,12 @@ pub mod plan;
 pub mod process;
 pub mod programs;
 pub mod progress;
-<<<<<<< HEAD
-pub mod pypi;
-=======
 pub mod provenance;
->>>>>>> 1e1c23a (builder: every image has an SPDX bill of materials and a provenance statement)
+pub mod pypi;
 pub mod sandbox;
 pub mod sbom;
 pub mod scratch;
+pub mod sign;
 pub mod source_debian;
 pub mod spec;
 mod stamp;

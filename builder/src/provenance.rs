@@ -15,6 +15,7 @@ use crate::digest::Digest;
 use crate::lock::{LockError, LockedPackage, PackageId};
 use crate::plan::LockedPlan;
 use crate::sbom::{Program, purl};
+use crate::spec::SourceSpec;
 use crate::store::FileFacts;
 use crate::tools::Toolbox;
 
@@ -118,7 +119,7 @@ pub fn statement(inputs: &Inputs<'_>, toolbox: &Toolbox<'_>) -> Result<String, P
     let mut used: Vec<Resource> =
         inputs.sources.iter().map(|(name, digest)| resource(name, None, *digest)).collect();
     used.extend(
-        packages(inputs.sets, toolbox)?
+        packages(inputs, toolbox)?
             .into_iter()
             .map(|(id, package)| resource(id, Some(purl::debian(id, &package.version)), package.sha256)),
     );
@@ -146,14 +147,20 @@ pub fn statement(inputs: &Inputs<'_>, toolbox: &Toolbox<'_>) -> Result<String, P
     Ok(serde_json::to_string_pretty(&statement).expect("a statement is made of text") + "\n")
 }
 
-/// Every package of the sets, once.
+/// Every Debian package of the tool sets and of the recipes, once.
 fn packages<'a>(
-    sets: &[String],
+    inputs: &Inputs<'_>,
     toolbox: &Toolbox<'a>,
 ) -> Result<BTreeMap<&'a PackageId, &'a LockedPackage>, LockError> {
     let mut all = BTreeMap::new();
-    for set in sets {
+    for set in inputs.sets {
         all.extend(toolbox.lock.set(toolbox.host, set)?);
+    }
+    let plan = inputs.locked.plan();
+    for package in &plan.packages {
+        if let SourceSpec::Debian { .. } = package.source {
+            all.extend(toolbox.lock.guest(plan.arch, package.name.as_str())?);
+        }
     }
     Ok(all)
 }

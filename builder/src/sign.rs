@@ -100,13 +100,16 @@ impl SigningKey {
         })?;
         // The crate's own comment would be the time.
         let comment = Some("file:SHA256SUMS");
-        let signature = minisign::sign(None, &self.0, list.as_slice(), comment, Some("signature of Lepton images"))
-            .map_err(|source| SignError::Sign { path: sums, source })?;
+        let signature =
+            minisign::sign(None, &self.0, list.as_slice(), comment, Some("signature of Lepton images"))
+                .map_err(|source| SignError::Sign { path: sums, source })?;
         let (fresh, path) = (dir.join(format!(".{SIGNATURE}")), dir.join(SIGNATURE));
         let written = fs::write(&fresh, signature.into_string()).and_then(|()| fs::rename(&fresh, &path));
-        written
-            .inspect_err(|_| drop(fs::remove_file(&fresh)))
-            .map_err(|source| SignError::File { action: "write", path, source })?;
+        written.inspect_err(|_| drop(fs::remove_file(&fresh))).map_err(|source| SignError::File {
+            action: "write",
+            path,
+            source,
+        })?;
         Ok(SIGNATURE)
     }
 }
@@ -144,7 +147,10 @@ mod tests {
         SigningKey::load(&key_file(dir.path(), &text, 0o600), None).unwrap().sign(dir.path()).unwrap();
         let signature = minisign::SignatureBox::from_file(dir.path().join(SIGNATURE)).unwrap();
         assert_eq!(signature.trusted_comment().unwrap(), "file:SHA256SUMS");
-        let holds = |list: &[u8]| minisign::verify(&pair.pk, &signature, list, true, false, false).is_ok();
+        let holds = |list: &[u8]| {
+            let list = std::io::Cursor::new(list);
+            minisign::verify(&pair.pk, &signature, list, true, false, false).is_ok()
+        };
         assert!(holds(b"digest  file\n"));
         assert!(!holds(b"digest  other\n"));
     }

@@ -25,6 +25,9 @@ use crate::tree::{Node, NodeKind};
 use elf::Needs;
 use packages::{Packages, Picked};
 
+/// How the owner of a file begins that comes from a Debian package; the package's name follows.
+pub(crate) const OWNER: &str = "Debian package ";
+
 /// A recipe's files cannot be taken from its Debian packages.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -131,7 +134,8 @@ fn add(
         })?;
         let mode = mode_of(install, &recipe)?;
         let kind = NodeKind::File(open(&picked)?);
-        nodes.push((install.to.clone(), Node { mode, kind, owner: recipe.clone() }));
+        let owner = format!("{OWNER}{}", picked.package);
+        nodes.push((install.to.clone(), Node { mode, kind, owner }));
         closure.add_copyright(&picked)?;
         closure.add_needs(&install.from, &picked)?;
     }
@@ -181,7 +185,7 @@ impl Closure<'_> {
         if self.shared.contains_key(&place) {
             return Ok(());
         }
-        let owner = format!("Debian package {}", picked.package);
+        let owner = format!("{OWNER}{}", picked.package);
         // Loaders are programs, too; libraries need no permission to be mapped.
         let node = Node { mode: 0o755, kind: NodeKind::File(open(&picked)?), owner };
         let shown = place.to_string();
@@ -206,7 +210,7 @@ impl Closure<'_> {
     fn add_copyright(&mut self, picked: &Picked) -> Result<(), DebianError> {
         let path = format!("/usr/share/doc/{}/copyright", picked.package);
         if let Some(found) = self.packages.find(&path) {
-            let owner = format!("Debian package {}", picked.package);
+            let owner = format!("{OWNER}{}", picked.package);
             let node = Node { mode: 0o644, kind: NodeKind::File(open(&found)?), owner };
             self.shared.insert(path.parse()?, node);
         }

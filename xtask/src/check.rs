@@ -9,6 +9,7 @@ use lepton_builder::process::Process;
 
 use crate::cli::Cli;
 use crate::context::{CommandResult, repo};
+use crate::docs;
 use crate::tidy;
 
 /// cargo's checks: name, arguments.
@@ -35,6 +36,14 @@ pub(crate) fn check(cli: &Cli) -> CommandResult {
     }
     if !broken.is_empty() {
         failed.push("repository rules");
+    }
+    eprintln!("== generated documents");
+    let stale = docs::stale(&repo)?;
+    for name in &stale {
+        eprintln!("{name} is not what its sources say\nhint: cargo xtask docs");
+    }
+    if !stale.is_empty() {
+        failed.push("generated documents");
     }
     if host.has_program("cargo-deny") {
         eprintln!("== licences and advisories");

@@ -16,6 +16,7 @@ Environment:
                         (default: the ones this machine's apt uses)
   LEPTON_SUBSTITUTE     another store to take finished outputs from: a folder, or an http(s) address
                         that serves one
+  LEPTON_SIGN_PASSWORD  password of the key of --sign (default: ask on the terminal)
 
 Exit codes:
   1  other errors, such as a full disk    2  a description, argument or the lock is wrong
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Plan(PlanOptions),
     /// Test an image for both architectures: judged by other tools and booted in QEMU.
     Test(TestOptions),
+    /// Write the documents that are made from descriptions: docs/hardening.md.
+    Docs,
     /// Format, lint, unit-test and check the rules of the repository.
     Check,
     /// Build an image twice, differently, and compare every byte.
@@ -135,6 +138,9 @@ pub(crate) struct ImageOptions {
     /// Machine config in TOML to build in: the default that the host starts with.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Sign SHA256SUMS with this minisign secret key.
+    #[arg(long, value_name = "KEYFILE")]
+    pub sign: Option<PathBuf>,
     /// Download nothing: everything must be in the store.
     #[arg(long)]
     pub offline: bool,

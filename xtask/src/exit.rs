@@ -10,18 +10,17 @@ use lepton_builder::artifact::UnknownFormat;
 use lepton_builder::build::BuildError;
 use lepton_builder::compile::CompileError;
 use lepton_builder::fetch::FetchError;
+use lepton_builder::hardening::HardeningError;
 use lepton_builder::lock::LockError;
 use lepton_builder::lock_update::UpdateError;
 use lepton_builder::mirror::NoMirror;
 use lepton_builder::name::BadName;
 use lepton_builder::pack::PackError;
-<<<<<<< HEAD
-use lepton_builder::pypi::PypiError;
-use lepton_builder::source_debian::DebianError;
-=======
 use lepton_builder::provenance::ProvenanceError;
+use lepton_builder::pypi::PypiError;
 use lepton_builder::sbom::SbomError;
->>>>>>> 1e1c23a (builder: every image has an SPDX bill of materials and a provenance statement)
+use lepton_builder::sign::SignError;
+use lepton_builder::source_debian::DebianError;
 use lepton_builder::spec::SpecError;
 use lepton_builder::substitute::BadSubstitute;
 use lepton_builder::tools::ToolsError;
@@ -112,7 +111,11 @@ fn class_of(error: &(dyn Error + 'static)) -> Option<u8> {
         || error.is::<UnknownFormat>()
         || error.is::<UnknownArch>()
         || error.is::<BadSubstitute>();
-    let is_spec = is_argument || error.is::<SpecError>() || error.is::<LockError>();
+    let is_key = matches!(
+        error.downcast_ref(),
+        Some(SignError::Read { .. } | SignError::Exposed { .. } | SignError::Key { .. })
+    );
+    let is_spec = is_argument || is_key || error.is::<SpecError>() || error.is::<LockError>();
     let is_input = error.is::<FetchError>() || error.is::<NoMirror>();
     is_spec.then_some(SPEC).or(is_input.then_some(INPUT))
 }
@@ -125,6 +128,9 @@ fn class_of_build(error: &BuildError) -> Option<u8> {
         BuildError::Debian(_) => Some(SPEC),
         BuildError::Compile(error) => class_of_compile(error),
         BuildError::Pack(PackError::Process(_)) => Some(TOOL),
+        BuildError::Hardening(HardeningError::Differs { .. } | HardeningError::Spec(_)) => Some(SPEC),
+        BuildError::Hardening(HardeningError::Tools(error)) => class_of_tools(error),
+        BuildError::Hardening(HardeningError::Process(_) | HardeningError::Report(_)) => Some(TOOL),
         BuildError::Sbom(SbomError::Crates(error))
         | BuildError::Provenance(ProvenanceError::Crates(error)) => class_of_compile(error),
         BuildError::Sbom(SbomError::Lock(_) | SbomError::Clash(_))

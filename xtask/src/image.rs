@@ -9,10 +9,12 @@ use lepton_builder::arch::Arch;
 use lepton_builder::artifact::Format;
 use lepton_builder::build::{self, BuildError, Built, Request};
 use lepton_builder::compile::kernel::KernelBuild;
+use lepton_builder::host::sign_password;
 use lepton_builder::kernel_config::WantedConfig;
 use lepton_builder::machine_config::MachineConfig;
 use lepton_builder::name::ImageName;
 use lepton_builder::sandbox;
+use lepton_builder::sign::SigningKey;
 
 use crate::cli::{Cli, ImageOptions, PlanOptions};
 use crate::context::{CommandResult, Context, own_digest};
@@ -28,6 +30,8 @@ pub(crate) fn image(options: &ImageOptions, cli: &Cli) -> CommandResult {
         Some(path) => MachineConfig::load(path).map_err(BuildError::Spec)?,
         None => MachineConfig::NONE,
     };
+    // Before the build: a wrong password must not cost an hour.
+    let key = options.sign.as_ref().map(|path| SigningKey::load(path, sign_password())).transpose()?;
     let order = Order { formats: &formats, config: &config, out: &options.out, offline: options.offline };
     let built = build(&context, &image, arch, &order)?;
     if let Some(clock) = &cli.clock {
@@ -42,6 +46,10 @@ pub(crate) fn image(options: &ImageOptions, cli: &Cli) -> CommandResult {
             .sum();
         let note = if built.unchanged { " (unchanged)" } else { "" };
         context.progress.line(&format!("{} {size} bytes{note}", options.out.join(name).display()));
+    }
+    if let Some(key) = key {
+        let name = key.sign(&options.out)?;
+        context.progress.line(&options.out.join(name).display().to_string());
     }
     Ok(ExitCode::SUCCESS)
 }

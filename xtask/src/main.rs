@@ -4,7 +4,9 @@ mod bench;
 mod check;
 mod cli;
 mod context;
+mod docs;
 mod exit;
+mod hardening_doc;
 mod image;
 mod interrupt;
 mod lock;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Command::Plan(options) => image::plan(options, &cli),
         Command::Run(options) => run::run(options, &cli),
         Command::Test(options) => test::test(options, &cli),
+        Command::Docs => docs::docs(&cli),
         Command::Check => check::check(&cli),
         Command::Repro(target) => repro::repro(target, &cli),
         Command::Bench(target) => bench::bench(target, &cli),

@@ -12,6 +12,7 @@ use lepton_boot_tests::{Budgets, Goldens, Selection};
 use lepton_builder::arch::Arch;
 use lepton_builder::artifact::Format;
 use lepton_builder::build::Built;
+use lepton_builder::hardening::Exceptions;
 use lepton_builder::name::ImageName;
 use lepton_builder::process::Process;
 
@@ -110,7 +111,7 @@ pub(crate) fn boot_context(context: &Context, built: &Built, out: &Path) -> Resu
         root_listing: built.root_listing.clone(),
         kernel_config: repo.join(format!("kernel-config/resolved/{}.config", plan.arch)),
         goldens: goldens(),
-        hardening_exceptions: repo.join("kernel-config/hardening-exceptions.toml"),
+        hardening: Exceptions::load(repo)?,
         host_paths: folders.into_iter().flatten().collect(),
     })
 }

@@ -120,7 +120,11 @@ fn two_builds_share_a_store() {
         assert!(output.status.success(), "{}", text(&output));
     }
     let [first, second] = outs.map(|out| contents(&out));
-    assert_eq!(first.len(), 6, "artifacts, manifest, configuration and digests");
+    assert_eq!(
+        first.len(),
+        8,
+        "artifacts, manifest, configuration, bill of materials, provenance and digests"
+    );
     assert!(first == second, "two builds at once gave different bytes");
 }
 

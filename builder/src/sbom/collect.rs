@@ -15,6 +15,7 @@ use crate::compile::rust_std;
 use crate::digest::Digest;
 use crate::lock::Lock;
 use crate::plan::Plan;
+use crate::source_debian;
 use crate::store::Output;
 use crate::tree::{NodeKind, RootTree};
 
@@ -166,23 +167,32 @@ impl<'a> Collector<'a> {
                     Checksum { algorithm: "SHA1", checksum_value: sha1.clone() },
                     Checksum::sha256(sha256),
                 ],
-                license_concluded: LICENSE.to_owned(),
+                license_concluded: if node.owner.starts_with(source_debian::OWNER) {
+                    NO_ASSERTION.to_owned()
+                } else {
+                    LICENSE.to_owned()
+                },
                 license_info_in_files: vec![NO_ASSERTION.to_owned()],
                 copyright_text: NO_ASSERTION,
             });
             owners.entry(&node.owner).or_default().push((id, sha1));
         }
-        Ok(owners.into_iter().map(|(owner, files)| self.owner(owner, files, plan)).collect())
+        owners.into_iter().map(|(owner, files)| self.owner(owner, files, plan)).collect()
     }
 
-    fn owner(&mut self, owner: &str, files: Vec<(String, String)>, plan: &Plan) -> String {
+    fn owner(&mut self, owner: &str, files: Vec<(String, String)>, plan: &Plan) -> Result<String, SbomError> {
         let is_builder = owner == assemble::BUILDER;
-        let short = match owner {
-            _ if is_builder => "description",
-            assemble::MACHINE_CONFIG => "machine-config",
-            package => package,
+        let element = match owner.strip_prefix(source_debian::OWNER) {
+            Some(package) => self.picked(package, plan)?,
+            None => {
+                let short = match owner {
+                    _ if is_builder => "description",
+                    assemble::MACHINE_CONFIG => "machine-config",
+                    package => package,
+                };
+                self.own(&format!("Files-{short}"), &format!("lepton-{short}"), plan.version, "FILE")
+            }
         };
-        let element = self.own(&format!("Files-{short}"), &format!("lepton-{short}"), plan.version, "FILE");
         let mut sums: Vec<&str> = files.iter().map(|(_, sha1)| sha1.as_str()).collect();
         sums.sort_unstable();
         let code: String = Sha1::digest(sums.concat()).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -202,7 +212,21 @@ impl<'a> Collector<'a> {
         for (file, _) in files {
             self.relate(&element, "CONTAINS", &file);
         }
-        element
+        Ok(element)
+    }
+
+    /// The files that were picked out of a Debian package.
+    fn picked(&mut self, package: &str, plan: &Plan) -> Result<String, SbomError> {
+        let ids = [plan.arch.debian(), "all"].map(|arch| format!("{package}:{arch}"));
+        let [own, all] = &ids;
+        let id = if self.lock.packages.contains_key(own) { own } else { all };
+        let archive = self.debian(id)?;
+        let version = self.lock.package(id)?.version.clone();
+        let mut files = Package::new(reference(&format!("Files-{id}")), package, &version, "Debian", "FILE");
+        files.comment = Some("files picked out of the Debian package".to_owned());
+        let files = self.add(files);
+        self.relate(&files, "GENERATED_FROM", &archive);
+        Ok(files)
     }
 
     fn add(&mut self, package: Package) -> String {

@@ -18,7 +18,8 @@ fn made(arch: Arch) -> (String, RootTree) {
     let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let (catalog, lock) = (Catalog::new(repo), Lock::load(&repo.join(FILE_NAME)).unwrap());
     let locked = build::plan(&catalog, &"minimal".parse().unwrap(), arch).unwrap().lock(&lock).unwrap();
-    let mut tree = assemble::root_tree(&locked, &MachineConfig::NONE, repo).unwrap();
+    let mut tree =
+        assemble::root_tree(&locked, &MachineConfig::NONE, repo, &assemble::Inputs::default()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let output = |name: &str, files: &[(&str, &[u8])]| {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lepton_builder::arch::Arch;
+use lepton_builder::hardening::Exceptions;
 use lepton_builder::process::ProcessError;
 
 use crate::guest::{Guest, GuestError};
@@ -65,7 +66,7 @@ pub struct Context {
     /// What happens when it differs.
     pub goldens: Goldens,
     /// The list of hardening checks that the kernel fails on purpose.
-    pub hardening_exceptions: PathBuf,
+    pub hardening: Exceptions,
     /// Folders of this machine that no artifact may name: the store, the repository, the home folder.
     pub host_paths: Vec<PathBuf>,
 }

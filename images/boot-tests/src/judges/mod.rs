@@ -18,6 +18,7 @@ mod ova;
 mod ovf;
 mod paths;
 mod plant;
+mod sbom;
 mod tool;
 mod uki;
 mod vmdk;
@@ -34,6 +35,10 @@ pub(crate) const TESTS: &[Test] = &[
     judge("judge-sizes", files::sizes),
     judge("judge-kconfig", kconfig::resolved),
     judge("judge-hardening", hardening::kconfig),
+    judge("judge-sbom", sbom::contents),
+    judge("judge-sbom-spdx", sbom::spdx).with(&[Peer::Python]),
+    judge("judge-sbom-ntia", sbom::ntia).with(&[Peer::Python]),
+    judge("judge-provenance", sbom::provenance),
     judge("judge-uki", uki::sections),
     judge("judge-iso", iso::boot_images),
     judge("judge-gpt", disk::gpt),

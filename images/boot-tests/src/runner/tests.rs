@@ -33,7 +33,7 @@ fn context(arch: Arch) -> Context {
         cpus: 1,
         memory_mib: 1,
         peers: std::collections::BTreeMap::new(),
-        hardening_exceptions: PathBuf::new(),
+        hardening: lepton_builder::hardening::Exceptions { list: Vec::new() },
         host_paths: Vec::new(),
     }
 }

@@ -22,8 +22,9 @@ pub(crate) struct Pin {
 }
 
 /// Tool set -> its packages.
-fn sets(arch: Arch) -> [(String, &'static [&'static str]); 4] {
+fn sets(arch: Arch) -> [(String, &'static [&'static str]); 5] {
     [
+        ("hardening".to_owned(), &["shell", "tools"]),
         ("image".to_owned(), &["shell", "tools"]),
         ("kernel".to_owned(), &["shell", "tools", "linux-source-6.12"]),
         (format!("musl-{arch}"), &["musl"]),
@@ -31,7 +32,7 @@ fn sets(arch: Arch) -> [(String, &'static [&'static str]); 4] {
     ]
 }
 
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 10] = [
     (
         "images/tiny.toml",
         "summary = \"As small as it gets\"\ndefault = true\npackages = [\"base\"]\n\n[disk]\nstate-mib = 8\n\n\
@@ -50,6 +51,7 @@ const FILES: [(&str, &str); 9] = [
         "kernel-config/base.config",
         "# Everything runs programs.\nCONFIG_BINFMT_ELF=y\n# CONFIG_MODULES is not set\n",
     ),
+    ("kernel-config/hardening-exceptions.toml", "# None.\n"),
     ("builder/tools.toml", "suites = []\n\n[sets]\n"),
     ("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"init\"]\n"),
     ("Cargo.lock", "version = 4\n"),
@@ -91,6 +93,18 @@ fn lock(arch: Arch, pins: &BTreeMap<String, Pin>) -> String {
     for (set, packages) in sets(arch) {
         let ids: Vec<String> = packages.iter().map(|name| format!("\"{name}:all\"")).collect();
         writeln!(text, "{set} = [{}]", ids.join(", ")).expect("writing to a string cannot fail");
+    }
+    // Packages that the bill of materials names and nothing here unpacks.
+    let named = ["isolinux:all", "syslinux-common:all", "rust-web-src:all"].map(str::to_owned);
+    let of_arch = ["musl-dev", "systemd-boot-efi"].map(|name| format!("{name}:{}", arch.debian()));
+    for id in named.iter().chain(&of_arch) {
+        let sha256 = Digest::of(id.as_bytes());
+        write!(
+            text,
+            "\n[packages.\"{id}\"]\nversion = \"1.0\"\narchive = \"debian\"\npath = \"pool/{id}.deb\"\nsize = 1\n\
+             sha256 = \"{sha256}\"\n"
+        )
+        .expect("writing to a string cannot fail");
     }
     for (name, Pin { path, size, sha256 }) in pins {
         write!(

@@ -57,8 +57,14 @@ pub(crate) struct Scripts(BTreeMap<&'static str, String>);
 
 impl Default for Scripts {
     fn default() -> Self {
-        let scripts =
-            [("tar", TAR), ("make", MAKE), ("cargo", CARGO), ("mkfs.erofs", EROFS), ("mke2fs", "exit 0")];
+        let scripts = [
+            ("tar", TAR),
+            ("make", MAKE),
+            ("cargo", CARGO),
+            ("mkfs.erofs", EROFS),
+            ("mke2fs", "exit 0"),
+            ("kernel-hardening-checker", "echo []"),
+        ];
         Self(scripts.into_iter().map(|(name, body)| (name, body.to_owned())).collect())
     }
 }
