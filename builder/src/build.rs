@@ -207,8 +207,9 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         let kernel = kernel_build.output(toolbox);
         let programs: Result<_, CompileError> =
             programs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let kernel = kernel?;
         let (init, programs) = programs?;
-        Ok::<_, CompileError>((kernel?, init, programs))
+        Ok::<_, CompileError>((kernel, init, programs))
     })?;
     gate.pass(&kernel.path(kernel::CONFIG), toolbox)?;
     let (mut tree, listing) = assemble(&programs)?;

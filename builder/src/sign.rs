@@ -148,7 +148,7 @@ mod tests {
         let signature = minisign::SignatureBox::from_file(dir.path().join(SIGNATURE)).unwrap();
         assert_eq!(signature.trusted_comment().unwrap(), "file:SHA256SUMS");
         let holds = |list: &[u8]| {
-            let list = std::io::Cursor::new(list);
+            let list = io::Cursor::new(list);
             minisign::verify(&pair.pk, &signature, list, true, false, false).is_ok()
         };
         assert!(holds(b"digest  file\n"));
