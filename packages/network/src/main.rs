@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
 use lepton_network::daemon::{Daemon, Surroundings};
 use lepton_network::hostname::Pid1;
 use lepton_network::notify::Notify;
@@ -34,25 +33,33 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run() -> Result<()> {
+/// A sentence that ends the program.
+type Sentence = String;
+
+/// Says what could not be done. (The usual crate for this brings a stack unwinder, which programs of hosts lack.)
+fn cannot<E: std::fmt::Display>(what: &str) -> impl Fn(E) -> Sentence {
+    move |error| format!("cannot {what}: {error}")
+}
+
+fn run() -> Result<(), Sentence> {
     let arguments = arguments(std::env::args().skip(1))?;
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGTERM);
     signals.add(Signal::SIGINT);
-    signals.thread_block().context("cannot block signals")?;
-    let stop = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).context("cannot open a signalfd")?;
+    signals.thread_block().map_err(cannot("block signals"))?;
+    let stop = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map_err(cannot("open a signalfd"))?;
     let (settings, errors) = settings(&arguments.config);
     for error in &errors {
         eprintln!("{error}");
     }
     let leases = arguments.run.join("leases");
-    std::fs::create_dir_all(&leases).with_context(|| format!("cannot make {}", leases.display()))?;
+    std::fs::create_dir_all(&leases).map_err(cannot(&format!("make {}", leases.display())))?;
     let mut random = Random::from_kernel();
     let ntp = Ntp::new(Box::<SystemClock>::default(), Random::from_seed(random.next_u64()));
     let surroundings = Surroundings {
@@ -65,11 +72,11 @@ fn run() -> Result<()> {
         ntp,
         notify: notify(),
     };
-    let mut daemon = Daemon::new(surroundings).context("cannot open a netlink socket")?;
-    daemon.run(stop.as_fd()).context("cannot go on")
+    let mut daemon = Daemon::new(surroundings).map_err(cannot("open a netlink socket"))?;
+    daemon.run(stop.as_fd()).map_err(cannot("go on"))
 }
 
-fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
+fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments, Sentence> {
     let mut arguments = Arguments {
         config: CONFIG.into(),
         run: RUN.into(),
@@ -77,13 +84,13 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Arguments> {
         wired: Vec::new(),
     };
     while let Some(word) = words.next() {
-        let mut value = || words.next().with_context(|| format!("{word} needs a value\n{USAGE}"));
+        let mut value = || words.next().ok_or_else(|| format!("{word} needs a value\n{USAGE}"));
         match word.as_str() {
             "--config" => arguments.config = value()?.into(),
             "--run" => arguments.run = value()?.into(),
             "--resolv-conf" => arguments.resolv_conf = value()?.into(),
             "--wired" => arguments.wired.push(value()?),
-            _ => bail!("unknown argument {word}\n{USAGE}"),
+            _ => return Err(format!("unknown argument {word}\n{USAGE}")),
         }
     }
     Ok(arguments)

@@ -10,6 +10,8 @@
 mod field;
 #[path = "namespaces/links.rs"]
 mod links;
+#[path = "namespaces/machine.rs"]
+mod machine;
 #[path = "namespaces/scenarios.rs"]
 mod scenarios;
 #[path = "namespaces/time.rs"]
@@ -19,6 +21,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Command, ExitCode};
 
 use nix::sched::{CloneFlags, setns, unshare};
+
+/// The test that boots a machine.
+const MACHINE: &str = "kernel_of_the_image";
+/// Scenarios that run there: what this kernel may lack, and one of each of the others.
+const IN_MACHINE: &[&str] = &["vlan", "bond", "without_config", "ipv6_only", "dhcp6_with_addresses"];
 
 /// A name and what it does.
 type Scenario = (&'static str, fn(&mut field::Field));
@@ -30,12 +37,27 @@ fn main() -> ExitCode {
         ["--hold"] => hold(),
         ["--in", pid, program, ref rest @ ..] => enter(pid, program, rest),
         ["--scenario", name] => run(name),
-        ref filters => all(filters),
+        ["--machine", ref filters @ ..] => machine::main(filters),
+        ref filters => everywhere(filters),
     }
 }
 
 fn scenarios() -> Vec<Scenario> {
     [scenarios::ALL, links::ALL, time::ALL].concat()
+}
+
+/// Here, and for links that this kernel may not have, in a machine with the kernel of the image.
+fn everywhere(words: &[&str]) -> ExitCode {
+    let here = all(words);
+    let is_wanted = |name: &str| words.iter().all(|word| word.starts_with('-')) || words.contains(&name);
+    if words.contains(&"--list") || !is_wanted(MACHINE) {
+        return here;
+    }
+    let began = std::time::Instant::now();
+    let Some(is_good) = machine::run(IN_MACHINE) else { return here };
+    let word = if is_good { "ok" } else { "FAILED" };
+    println!("test {MACHINE} ... {word} ({:.1} s)", began.elapsed().as_secs_f32());
+    if is_good { here } else { ExitCode::FAILURE }
 }
 
 /// Runs every scenario in a process of its own, because only a process without threads can enter a user namespace.

@@ -17,7 +17,6 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// The namespaces and what runs in them. All of it ends with this value.
 pub(crate) struct Field {
     pub(crate) dir: tempfile::TempDir,
-    tree: PathBuf,
     holder: Child,
     service: Option<Child>,
     servers: Vec<Child>,
@@ -25,7 +24,6 @@ pub(crate) struct Field {
 
 impl Field {
     pub(crate) fn new() -> Self {
-        let tree = tree().expect("a tool tree with dnsmasq in the store");
         let own = std::env::current_exe().expect("this program");
         let pipes = Command::new(own).arg("--hold").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut holder = pipes.expect("it starts");
@@ -34,7 +32,7 @@ impl Field {
         BufReader::new(stdout).read_line(&mut line).expect("it speaks");
         assert_eq!(line, "ready\n");
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let field = Self { dir, tree, holder, service: None, servers: Vec::new() };
+        let field = Self { dir, holder, service: None, servers: Vec::new() };
         field.ip("link set lo up");
         field.ip_there("link set lo up");
         field
@@ -44,14 +42,24 @@ impl Field {
         self.dir.path().join(name)
     }
 
+    /// The tool tree that has dnsmasq.
+    pub(crate) fn tree() -> PathBuf {
+        let store = PathBuf::from(std::env::var_os(STORE_VARIABLE).expect("it was looked at before"));
+        let trees = fs::read_dir(store.join("trees")).expect("a store");
+        let mut trees = trees.filter_map(|entry| Some(entry.ok()?.path()));
+        let found = trees.find(|tree| tree.join("usr/sbin/dnsmasq").exists());
+        found.expect("a tool tree with dnsmasq in the store")
+    }
+
     /// A program of the tool tree, with its own loader and libraries.
-    fn tool(&self, program: &str) -> Vec<String> {
+    pub(crate) fn tool(program: &str) -> Vec<String> {
+        let tree = Self::tree();
         let arch = std::env::consts::ARCH;
         let loader = ["lib64/ld-linux-x86-64.so.2", "lib/ld-linux-aarch64.so.1"]
-            .map(|name| self.tree.join("usr").join(name));
+            .map(|name| tree.join("usr").join(name));
         let loader = loader.into_iter().find(|loader| loader.exists()).expect("a loader in the tool tree");
-        let libraries = self.tree.join(format!("usr/lib/{arch}-linux-gnu"));
-        let program = ["usr/sbin", "usr/bin"].map(|folder| self.tree.join(folder).join(program));
+        let libraries = tree.join(format!("usr/lib/{arch}-linux-gnu"));
+        let program = ["usr/sbin", "usr/bin"].map(|folder| tree.join(folder).join(program));
         let program =
             program.into_iter().find(|program| program.exists()).expect("the program is in the tool tree");
         let text = |path: &Path| path.display().to_string();
@@ -67,18 +75,18 @@ impl Field {
 
     /// `ip` among the servers.
     pub(crate) fn ip(&self, words: &str) -> String {
-        let tool = self.tool("ip");
+        let tool = Self::tool("ip");
         output(Command::new(&tool[0]).args(&tool[1..]).args(words.split(' ')), words)
     }
 
     /// `ip` where the service is.
     pub(crate) fn ip_there(&self, words: &str) -> String {
-        output(self.there().args(self.tool("ip")).args(words.split(' ')), words)
+        output(self.there().args(Self::tool("ip")).args(words.split(' ')), words)
     }
 
     /// Whether the kernel has a kind of link.
     pub(crate) fn has_kind(&self, words: &str) -> bool {
-        let tool = self.tool("ip");
+        let tool = Self::tool("ip");
         let mut command = Command::new(&tool[0]);
         command.args(&tool[1..]).args(["link", "add"]).args(words.split(' ')).stderr(Stdio::null());
         let has = command.status().expect("ip runs").success();
@@ -96,7 +104,7 @@ impl Field {
 
     /// Starts dnsmasq on a link, without its DNS part.
     pub(crate) fn dnsmasq(&mut self, link: &str, options: &[&str]) {
-        let mut words = self.tool("dnsmasq");
+        let mut words = Self::tool("dnsmasq");
         let leases = format!("--dhcp-leasefile={}", self.path("leases").display());
         let fixed = ["--no-daemon", "--conf-file=/dev/null", "--port=0", "--log-dhcp", "--no-ping", &leases];
         words.extend(fixed.map(str::to_owned));
@@ -109,7 +117,7 @@ impl Field {
     pub(crate) fn chronyd(&mut self, config: &str) {
         let path = self.path("chrony.conf");
         fs::write(&path, config).expect("a configuration");
-        let mut words = self.tool("chronyd");
+        let mut words = Self::tool("chronyd");
         words.extend(["-d", "-x", "-U", "-u", "root", "-f"].map(str::to_owned));
         words.push(path.display().to_string());
         self.server("chronyd", &words);
@@ -229,11 +237,4 @@ fn output(command: &mut Command, words: &str) -> String {
     let output = command.output().expect("ip runs");
     assert!(output.status.success(), "ip {words}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The tool tree that has dnsmasq.
-fn tree() -> Option<PathBuf> {
-    let store = PathBuf::from(std::env::var_os(STORE_VARIABLE)?);
-    let trees = fs::read_dir(store.join("trees")).ok()?;
-    trees.filter_map(|entry| Some(entry.ok()?.path())).find(|tree| tree.join("usr/sbin/dnsmasq").exists())
 }

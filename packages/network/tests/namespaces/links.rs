@@ -4,8 +4,12 @@ use crate::Scenario;
 use crate::field::Field;
 
 /// Every scenario of this file.
-pub(crate) const ALL: &[Scenario] =
-    &[("bridge", bridge), ("vlan", vlan), ("bond_with_a_member_down", bond_with_a_member_down)];
+pub(crate) const ALL: &[Scenario] = &[
+    ("bridge", bridge),
+    ("vlan", vlan),
+    ("bond_with_a_member_down", bond_with_a_member_down),
+    ("bond_lacp", bond_lacp),
+];
 
 const RANGE: &str = "--dhcp-range=192.0.2.50,192.0.2.60,255.255.255.0,120";
 
@@ -60,4 +64,29 @@ fn bond_with_a_member_down(field: &mut Field) {
     let lease = field.read("run/leases/bond0.json");
     field.wait("a renewal over the first member", |field| field.read("run/leases/bond0.json") != lease);
     assert_eq!(field.addresses("bond0", "dhcp"), before);
+}
+
+fn bond_lacp(field: &mut Field) {
+    if !field.has_kind("lag0 type bond mode 802.3ad miimon 100 lacp_rate fast") {
+        return;
+    }
+    for (name, peer) in [("eth0", "s0"), ("eth1", "s1")] {
+        field.cable(name, peer);
+        field.ip(&format!("link set {peer} down"));
+        field.ip(&format!("link set {peer} master lag0"));
+    }
+    field.ip("link set lag0 up");
+    // A VLAN on the bond, made in the same look.
+    field.ip("link add link lag0 name lag0.7 type vlan id 7");
+    field.ip("link set lag0.7 up");
+    field.ip("addr add 192.0.2.1/24 dev lag0.7");
+    field.dnsmasq("lag0.7", &[RANGE]);
+    field.start(
+        "[[network.links]]\nname = \"bond0.7\"\nvlan = { id = 7, parent = \"bond0\" }\n\
+         [[network.links]]\nname = \"bond0\"\ndhcp = \"none\"\naccept-ra = false\n\
+         bond = { members = [\"eth0\", \"eth1\"], mode = \"802.3ad\", lacp-rate = \"fast\" }\n",
+    );
+    field.wait("a lease on the VLAN of the bond", |field| field.addresses("bond0.7", "dhcp").len() == 1);
+    let bond = field.ip_there("-d link show dev bond0");
+    assert!(bond.contains("mode 802.3ad") && bond.contains("ad_num_ports 2"), "{bond}");
 }
