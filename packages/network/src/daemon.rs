@@ -274,6 +274,8 @@ impl Daemon {
                         add(Change::SetMtu(link.index, mtu));
                     }
                 }
+                // Routers speak to VLANs on it, not to the link itself.
+                Role::Parent if !link.is_up => errors.extend(sysctl::apply(&link.name, false)),
                 Role::Parent => {}
             }
             if !link.is_up {
@@ -335,6 +337,11 @@ impl Daemon {
             if let Some(mtu) = runner.wanted_mtu().filter(|wanted| has != Some(*wanted)) {
                 changes.push(Change::SetMtu(*index, mtu));
             }
+        }
+        // Links that another config, before a restart, gave addresses to.
+        for link in snapshot.links.iter().filter(|link| !self.links.contains_key(&link.index)) {
+            let actual: Vec<_> = snapshot.addresses_of(link.index).collect();
+            changes.extend(reconcile::addresses(link.index, &[], &actual, true));
         }
         self.apply(&changes, errors);
     }

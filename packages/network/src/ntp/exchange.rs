@@ -14,7 +14,7 @@ use crate::random::Random;
 use crate::time::Instant;
 
 /// Before a name that could not be resolved is tried again.
-const RESOLVE_AGAIN: Duration = Duration::from_secs(30);
+const RESOLVE_AGAIN: Duration = Duration::from_secs(5);
 /// More servers make no better time.
 const MOST_SERVERS: usize = 8;
 

@@ -45,18 +45,7 @@ pub(crate) fn run(filters: &[&str]) -> Option<bool> {
     for folder in ["usr/share/qemu", "usr/share/seabios"] {
         command.arg("-L").arg(tree.join(folder));
     }
-    command.args([
-        "-nodefaults",
-        "-no-reboot",
-        "-display",
-        "none",
-        "-serial",
-        "stdio",
-        "-m",
-        "1024",
-        "-smp",
-        "2",
-    ]);
+    command.args(["-nodefaults", "-no-reboot", "-display", "none", "-m", "1024", "-smp", "2"]);
     command.args(["-machine", machine, "-cpu", "max", "-accel", "tcg"]);
     command.arg("-kernel").arg(kernel).arg("-initrd").arg(initrd).arg("-append").arg(cmdline);
     let serial = dir.path().join("serial");
