@@ -158,6 +158,24 @@ impl Arch {
     }
 }
 
+/// One value for each architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PerArch<T> {
+    x86_64: T,
+    aarch64: T,
+}
+
+impl<T: Copy> PerArch<T> {
+    /// The value for `arch`.
+    pub fn of(&self, arch: Arch) -> T {
+        match arch {
+            Arch::X86_64 => self.x86_64,
+            Arch::Aarch64 => self.aarch64,
+        }
+    }
+}
+
 /// One file that a kernel build gives.
 #[derive(Clone, Copy, Debug)]
 pub struct KernelImage {

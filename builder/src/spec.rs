@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use crate::arch::PerArch;
 use crate::name::{ImageName, PackageName, RootPath};
 use crate::suggest;
 
@@ -102,7 +103,7 @@ impl Default for Machine {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Budgets {
     /// The compressed kernel.
-    pub kernel_bytes: u64,
+    pub kernel_bytes: PerArch<u64>,
     /// The unified kernel image: the whole system.
     pub uki_bytes: u64,
     /// MemTotal - MemAvailable when all services are ready, with 512 MiB of memory.

@@ -104,7 +104,7 @@ pub(crate) fn boot_context(context: &Context, built: &Built, out: &Path) -> Resu
         budgets: Budgets {
             ready_ms: plan.budgets.ready_ms,
             mem_used_kb: plan.budgets.memory_at_ready_kib,
-            kernel_bytes: plan.budgets.kernel_bytes,
+            kernel_bytes: plan.budgets.kernel_bytes.of(plan.arch),
             uki_bytes: plan.budgets.uki_bytes,
         },
         limit: BOOT_LIMIT,

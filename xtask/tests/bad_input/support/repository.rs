@@ -36,7 +36,7 @@ const FILES: [(&str, &str); 10] = [
     (
         "images/tiny.toml",
         "summary = \"As small as it gets\"\ndefault = true\npackages = [\"base\"]\n\n[disk]\nstate-mib = 8\n\n\
-         [budgets]\nkernel-bytes = 1\nuki-bytes = 1\nmemory-at-ready-kib = 1\nready-ms = 1\n",
+         [budgets]\nkernel-bytes = { x86_64 = 1, aarch64 = 1 }\nuki-bytes = 1\nmemory-at-ready-kib = 1\nready-ms = 1\n",
     ),
     (
         "packages/base/package.toml",
