@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use ct_codecs::{Base64, Decoder};
 use minisign::{PError, SecretKey, SecretKeyBox};
 
 use crate::manifest::SUMS;
@@ -14,6 +15,9 @@ use crate::manifest::SUMS;
 pub const SIGNATURE: &str = "SHA256SUMS.minisig";
 /// How the encoded key begins when it is encrypted: `Ed`, then `Sc` for scrypt, then `B2`.
 const ENCRYPTED: &str = "RWRTY0Iy";
+/// Where the checksum lies in a key: behind three algorithms of 2 bytes, the salt of 32, two limits of 8, the key's
+/// number of 8 and the key of 64.
+const CHECKSUM: usize = 126;
 /// Permission bits of people other than the owner.
 const OTHERS: u32 = 0o077;
 
@@ -85,7 +89,8 @@ impl SigningKey {
             let hint = "\nhint: LEPTON_SIGN_PASSWORD holds its password; without it the terminal is asked";
             (boxed.into_secret_key(password), hint)
         } else {
-            (boxed.into_unencrypted_secret_key(), "\nhint: it must be a secret key made by `minisign -G`")
+            let hint = "\nhint: it must be a secret key made by `minisign -G`";
+            (without_checksum(&boxed).unwrap_or_else(|| boxed.into_unencrypted_secret_key()), hint)
         };
         key.map(Self).map_err(|source| SignError::Key { path: path.to_owned(), hint, source })
     }
@@ -114,6 +119,15 @@ impl SigningKey {
     }
 }
 
+/// A key of `minisign -G -W`, which leaves the checksum out that the crate asks for.
+fn without_checksum(boxed: &SecretKeyBox) -> Option<Result<SecretKey, PError>> {
+    let text = boxed.to_string();
+    let bytes = Base64::decode_to_vec(text.lines().nth(1)?, None).ok()?;
+    let checksum = bytes.get(CHECKSUM..)?;
+    let is_left_out = checksum.len() == 32 && checksum.iter().all(|byte| *byte == 0);
+    is_left_out.then(|| SecretKey::from_bytes(&bytes))
+}
+
 impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SigningKey")
@@ -122,6 +136,7 @@ impl std::fmt::Debug for SigningKey {
 
 #[cfg(test)]
 mod tests {
+    use ct_codecs::Encoder;
     use minisign::KeyPair;
 
     use super::*;
@@ -144,7 +159,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (pair, text) = pair();
         fs::write(dir.path().join(SUMS), "digest  file\n").unwrap();
-        SigningKey::load(&key_file(dir.path(), &text, 0o600), None).unwrap().sign(dir.path()).unwrap();
+        // As the crate writes a key, and as minisign does: without a checksum.
+        let mut bytes = Base64::decode_to_vec(text.lines().nth(1).unwrap(), None).unwrap();
+        bytes[CHECKSUM..].fill(0);
+        let bare = format!("untrusted comment: x\n{}\n", Base64::encode_to_string(&bytes).unwrap());
+        for text in [&text, &bare] {
+            SigningKey::load(&key_file(dir.path(), text, 0o600), None).unwrap().sign(dir.path()).unwrap();
+        }
         let signature = minisign::SignatureBox::from_file(dir.path().join(SIGNATURE)).unwrap();
         assert_eq!(signature.trusted_comment().unwrap(), "file:SHA256SUMS");
         let holds = |list: &[u8]| {

@@ -19,6 +19,7 @@ mod ovf;
 mod paths;
 mod plant;
 mod sbom;
+mod signature;
 mod tool;
 mod uki;
 mod vmdk;
@@ -39,6 +40,7 @@ pub(crate) const TESTS: &[Test] = &[
     judge("judge-sbom-spdx", sbom::spdx).with(&[Peer::Python]),
     judge("judge-sbom-ntia", sbom::ntia).with(&[Peer::Python]),
     judge("judge-provenance", sbom::provenance),
+    judge("judge-signature", signature::minisign),
     judge("judge-uki", uki::sections),
     judge("judge-iso", iso::boot_images),
     judge("judge-gpt", disk::gpt),
