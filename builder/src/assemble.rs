@@ -9,7 +9,7 @@ use lepton_formats::Content;
 use crate::machine_config::MachineConfig;
 use crate::name::{BadName, PackageName, RootPath};
 use crate::plan::{LockedPlan, PlannedPackage};
-use crate::spec::Install;
+use crate::spec::{Install, SourceSpec};
 use crate::tree::{Clash, Node, NodeKind, RootTree};
 
 /// Mount points of PID 1; the root is read-only, so they must be there.
@@ -140,7 +140,7 @@ fn add_package(tree: &mut RootTree, package: &PlannedPackage, dir: &Path) -> Res
         let node = Node { mode: 0o777, kind: NodeKind::Link(target.clone()), owner: owner.clone() };
         tree.add(path.parse()?, node)?;
     }
-    if !package.source.is_own_folder() {
+    if matches!(package.source, SourceSpec::Debian { .. }) {
         return Ok(());
     }
     for install in &package.install {

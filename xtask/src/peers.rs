@@ -5,14 +5,20 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use lepton_boot_tests::Peer;
+use lepton_builder::arch::Arch;
+use lepton_builder::artifact::Format;
 use lepton_builder::compile::go::{GoBuild, GoProgram};
 use lepton_builder::fetch::Source;
 use lepton_builder::pypi;
 
 use crate::context::Context;
+use crate::image::{self, Order};
 
 /// Where their pins lie.
 const FOLDER: &str = "images/boot-tests";
+/// The image of services that misbehave, and where it goes.
+const SERVICE_TESTS: &str = "service-tests";
+const OUT: &str = "out/test/service-tests";
 /// VMware's command line and the simulator of its API: independent readers of the appliance.
 const GOVMOMI: &[GoProgram<'static>] = &[
     GoProgram { name: "govc", package: "github.com/vmware/govmomi/govc" },
@@ -20,11 +26,11 @@ const GOVMOMI: &[GoProgram<'static>] = &[
 ];
 
 /// Where each of `wanted` lies, downloading and compiling what the store lacks.
-pub(crate) fn make(context: &Context, wanted: BTreeSet<Peer>) -> Result<BTreeMap<Peer, PathBuf>> {
-    wanted.into_iter().map(|peer| Ok((peer, one(context, peer)?))).collect()
+pub(crate) fn make(context: &Context, arch: Arch, wanted: BTreeSet<Peer>) -> Result<BTreeMap<Peer, PathBuf>> {
+    wanted.into_iter().map(|peer| Ok((peer, one(context, arch, peer)?))).collect()
 }
 
-fn one(context: &Context, peer: Peer) -> Result<PathBuf> {
+fn one(context: &Context, arch: Arch, peer: Peer) -> Result<PathBuf> {
     match peer {
         Peer::Python => {
             let requirements = context.catalog.root().join(FOLDER).join("python/requirements.txt");
@@ -32,6 +38,12 @@ fn one(context: &Context, peer: Peer) -> Result<PathBuf> {
             Ok(pypi::python_tree(&requirements, python.as_deref(), &context.toolbox())?)
         }
         Peer::Govmomi => go(context, "govmomi", GOVMOMI),
+        Peer::ServiceTests => {
+            let out = context.catalog.root().join(OUT).join(arch.name());
+            let order = Order::plain(&[Format::Pxe], &out);
+            let built = image::build(context, &SERVICE_TESTS.parse()?, arch, &order)?;
+            Ok(out.join(format!("{}.pxe", built.locked.stem())))
+        }
     }
 }
 

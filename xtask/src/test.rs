@@ -77,7 +77,7 @@ fn artifacts(
     context.progress.line(&format!("== artifacts of {image} for {arch}"));
     let selection = Selection { names: options.names.clone(), all: options.all };
     let mut boot_context = boot_context(context, &built, &out)?;
-    boot_context.peers = peers::make(context, boot_tests::peers(arch, &selection))?;
+    boot_context.peers = peers::make(context, arch, boot_tests::peers(arch, &selection))?;
     let summary = boot_tests::run(&boot_context, &selection, &mut std::io::stderr())?;
     // A name may be of tests that exist for the other architecture only.
     if options.arch.is_some() && !summary.is_success() {

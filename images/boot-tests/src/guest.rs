@@ -162,7 +162,13 @@ impl Guest {
         if holds { Ok(()) } else { Err(GuestError::Unexpected { fact: fact(), log: self.log() }) }
     }
 
-    fn wait_for<T>(
+    /// Its console, which can be read when the guest is gone.
+    pub(crate) fn watch(&self) -> Console {
+        self.console.clone()
+    }
+
+    /// Waits for a line in which `look` finds what it wants, as [`Guest::wait_ready`] does.
+    pub(crate) fn wait_for<T>(
         &mut self,
         what: &'static str,
         mut look: impl FnMut(&str) -> Option<T>,

@@ -47,13 +47,15 @@ impl Test {
     }
 }
 
-/// Programs of other people that no Debian package has: made only when a chosen test needs them.
+/// Programs of other people that no Debian package has, and other images: made only when a chosen test needs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peer {
     /// A folder for `PYTHONPATH` with the wheels of `images/boot-tests/python/requirements.txt`.
     Python,
     /// A folder with `govc` and `vcsim`, for the machine that runs the tests.
     Govmomi,
+    /// The network boot folder of the image `service-tests`, for the architecture that is tested.
+    ServiceTests,
 }
 
 /// Which tests to run.

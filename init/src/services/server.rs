@@ -9,7 +9,7 @@ use std::time::Duration;
 use lepton_control::{Answer, ErrorKind, LogLine, Request, SOCKET};
 
 use super::Services;
-use super::client::{Client, Gone, root_peer};
+use super::client::{Client, Cursor, Gone, root_peer};
 use super::poller::{Interest, Source};
 use super::requests::Outcome;
 use crate::clock::millis;
@@ -90,7 +90,9 @@ impl Services {
                 self.answer(client, &line, now);
             }
             client.flush(now)?;
-            if client.is_owed() || client.cursor.is_some() {
+            let has_more = |cursor: &Cursor| cursor.next < self.processes[cursor.process].ring.end();
+            // A ring is a few times as long as the queue, so this ends soon.
+            if client.is_owed() || client.cursor.as_ref().is_some_and(|cursor| !has_more(cursor)) {
                 return Ok(());
             }
         }

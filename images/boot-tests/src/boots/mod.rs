@@ -7,6 +7,7 @@ mod iso;
 mod kernel;
 mod network;
 mod ova;
+mod services;
 mod state;
 
 pub use kernel::measure;
@@ -15,7 +16,7 @@ use lepton_builder::arch::Arch;
 use crate::Context;
 use crate::context::TestError;
 use crate::ready::Ready;
-use crate::runner::{Test, When};
+use crate::runner::{Peer, Test, When};
 
 const ANY: &[Arch] = &Arch::ALL;
 /// For PC firmware and VMware's devices, which exist on x86_64 only, and AHCI, for which AAVMF has no driver.
@@ -42,6 +43,7 @@ pub(crate) const TESTS: &[Test] = &[
     always("pxe-ipxe", PC, network::ipxe),
     always("pxe-uefi", ANY, network::pxe),
     always("http-uefi", ANY, network::http),
+    always("services", ANY, services::misbehave).with(&[Peer::ServiceTests]),
     always("state-grow", ANY, state::grows),
     always("state-grow-4k", ANY, state::grows_4k),
     with_all("state-grow-huge", ANY, state::grows_huge),

@@ -1,0 +1,108 @@
+//! `lepton`: asks PID 1 of this host, and shows the answer as a table or as JSON.
+//!
+//! Exit codes: 0 done; 1 PID 1 refused or cannot be reached; 2 the command line is wrong; 3 there is no such service.
+
+mod options;
+mod show;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use lepton_control::{Answer, Client, ClientError, ErrorKind, LogName};
+
+use options::{Command, Options};
+
+/// PID 1 refused, or cannot be reached.
+const FAILED: u8 = 1;
+/// The command line is wrong.
+const USAGE: u8 = 2;
+/// There is no such service.
+const NO_SERVICE: u8 = 3;
+
+fn main() -> ExitCode {
+    let options = match Options::parse(lexopt::Parser::from_env()) {
+        Ok(options) => options,
+        Err(error) => {
+            eprintln!("lepton: {error}\n{}", options::USAGE);
+            return ExitCode::from(USAGE);
+        }
+    };
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has gone: that is no failure of ours.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Output(error)) => fail(FAILED, &error.to_string()),
+        Err(Failure::Client(error)) => {
+            let code = match &error {
+                ClientError::Refused { kind: ErrorKind::NoService, .. } => NO_SERVICE,
+                _ => FAILED,
+            };
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            fail(code, &format!("{error}{}", cause.unwrap_or_default()))
+        }
+    }
+}
+
+fn fail(code: u8, text: &str) -> ExitCode {
+    eprintln!("lepton: {text}");
+    ExitCode::from(code)
+}
+
+enum Failure {
+    Client(ClientError),
+    Output(io::Error),
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+fn run(options: &Options) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    let request = match &options.command {
+        Command::Help => return Ok(writeln!(output, "{}", options::USAGE)?),
+        Command::Logs { name, follow, lines } => {
+            return logs(name.clone(), *follow, *lines, options, &mut output);
+        }
+        Command::Ask(request) => request,
+    };
+    let answer = Client::connect()?.ask(request)?;
+    if options.json {
+        return Ok(output.write_all(answer.to_line().as_bytes())?);
+    }
+    match answer {
+        Answer::Status(status) => show::status(&status, &mut output)?,
+        Answer::Services(services) => show::services(&services, &mut output)?,
+        Answer::Service(service) => show::service(&service, &mut output)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// A log, line by line.
+fn logs(
+    name: LogName,
+    follow: bool,
+    lines: Option<u32>,
+    options: &Options,
+    output: &mut impl Write,
+) -> Result<(), Failure> {
+    let client = Client::connect()?;
+    let mut result = Ok(());
+    client.logs(name, follow, lines, |line| {
+        result = match options.json {
+            true => output.write_all(Answer::Line(line).to_line().as_bytes()),
+            false => writeln!(output, "{:>6}.{:03} {}", line.ms / 1000, line.ms % 1000, line.text),
+        };
+        result.is_ok()
+    })?;
+    Ok(result?)
+}

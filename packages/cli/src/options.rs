@@ -1,0 +1,118 @@
+//! The command line of `lepton`.
+
+use lepton_control::{LogName, Request};
+use lexopt::prelude::{Long, Short, Value, ValueExt};
+use lexopt::{Error, Parser};
+
+/// What `lepton --help` prints.
+pub(crate) const USAGE: &str = "\
+usage: lepton [-o json] COMMAND
+
+  status              the host: image, addresses, configuration, services
+  services            all services
+  services NAME       one service
+  logs [-f] [-n COUNT] [NAME]
+                      the log of a service, or of the kernel; -f waits for more
+  start NAME          start a service and what it needs
+  stop NAME           stop a service and what needs it
+  restart NAME        stop a service and start it again
+  reboot              stop the host and start it again
+  poweroff            stop the host and switch it off
+  reset-state         empty the state partition at the next boot
+
+exit codes: 0 done, 1 refused or out of reach, 2 wrong usage, 3 no such service";
+
+/// What shall be done, and how it is shown.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) command: Command,
+    /// One JSON object per line, as PID 1 answers.
+    pub(crate) json: bool,
+}
+
+/// What shall be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Print the usage.
+    Help,
+    /// Ask PID 1.
+    Ask(Request),
+    /// Show a log.
+    Logs { name: LogName, follow: bool, lines: Option<u32> },
+}
+
+impl Options {
+    /// Reads the command line.
+    pub(crate) fn parse(mut parser: Parser) -> Result<Self, Error> {
+        let (mut words, mut json, mut follow, mut lines) = (Vec::new(), false, false, None);
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('h') | Long("help") => return Ok(Self { command: Command::Help, json }),
+                Short('o') | Long("output") => match parser.value()?.string()?.as_str() {
+                    "json" => json = true,
+                    "table" => json = false,
+                    other => return Err(format!("-o takes json or table, not {other:?}").into()),
+                },
+                Short('f') | Long("follow") => follow = true,
+                Short('n') | Long("lines") => lines = Some(parser.value()?.parse()?),
+                Value(word) => words.push(word.string()?),
+                other => return Err(other.unexpected()),
+            }
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if (follow || lines.is_some()) && words.first() != Some(&"logs") {
+            return Err("-f and -n belong to logs".into());
+        }
+        let ask = |request| Ok(Command::Ask(request));
+        let command = match words[..] {
+            [] => Err("name a command".into()),
+            ["status"] => ask(Request::Status),
+            ["services"] => ask(Request::Services),
+            ["services", name] => ask(Request::Service { name: name.to_owned() }),
+            ["logs"] => Ok(Command::Logs { name: LogName::Kernel, follow, lines }),
+            ["logs", name] => Ok(Command::Logs { name: LogName::Service(name.to_owned()), follow, lines }),
+            ["start", name] => ask(Request::Start { name: name.to_owned() }),
+            ["stop", name] => ask(Request::Stop { name: name.to_owned() }),
+            ["restart", name] => ask(Request::Restart { name: name.to_owned() }),
+            ["reboot"] => ask(Request::Reboot),
+            ["poweroff"] => ask(Request::Poweroff),
+            ["reset-state"] => ask(Request::ResetState),
+            [command, ..] => {
+                Err(Error::from(format!("{command:?} is no command, or has a wrong number of names")))
+            }
+        };
+        Ok(Self { command: command?, json })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Options, String> {
+        Options::parse(Parser::from_args(words)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn commands() {
+        assert_eq!(
+            parse(&["status", "-o", "json"]).unwrap(),
+            Options { command: Command::Ask(Request::Status), json: true }
+        );
+        let logs = Command::Logs { name: LogName::Service("a".into()), follow: true, lines: Some(5) };
+        assert_eq!(parse(&["logs", "-fn5", "a"]).unwrap().command, logs);
+        assert_eq!(parse(&["stop", "a"]).unwrap().command, Command::Ask(Request::Stop { name: "a".into() }));
+        assert_eq!(parse(&["--help"]).unwrap().command, Command::Help);
+        for bad in [
+            &[][..],
+            &["halt"],
+            &["start"],
+            &["status", "-f"],
+            &["-o", "xml", "status"],
+            &["logs", "-n", "x"],
+            &["-x"],
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}
