@@ -16,6 +16,7 @@ pub mod fail;
 pub mod files;
 pub mod gpt;
 pub mod hostname;
+pub mod install;
 pub mod json;
 pub mod kmsg;
 pub mod launch;

@@ -23,7 +23,8 @@ use lepton_init::services::host::Host;
 use lepton_init::services::{Services, load};
 use lepton_init::step::{StepError, run};
 use lepton_init::{
-    clock, etc, fail, hostname, kmsg, launch, mounts, network, root, shutdown, signals, state, stdio, sysctl,
+    clock, etc, fail, hostname, install, kmsg, launch, mounts, network, root, shutdown, signals, state,
+    stdio, sysctl,
 };
 use rustix::process::{Pid, getpid};
 use rustix::system::{RebootCommand, reboot};
@@ -68,6 +69,8 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
     run("share mounts", mounts::share)?;
     state.device.iter().for_each(|device| state::grow::start(device));
 
+    let install_errors = install::check(&options);
+
     // From here on Ctrl-Alt-Del is a signal to PID 1 instead of a restart at once.
     run("take Ctrl-Alt-Del", || reboot(RebootCommand::CadOff).map_err(io::Error::from))?;
     let events = run("watch power buttons", Events::open)?;
@@ -79,7 +82,14 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
         let host = Host {
             image: OsRelease::read(),
             kernel: started,
-            errors: [options.errors, name_errors, state.errors.clone(), service_errors].concat(),
+            errors: [
+                options.errors.clone(),
+                name_errors,
+                state.errors.clone(),
+                install_errors.clone(),
+                service_errors,
+            ]
+            .concat(),
             state,
             sources,
             is_named: options.hostname.is_some() || Path::new("/etc/hostname").exists(),
@@ -88,6 +98,9 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
         };
         Services::new(specs, host)
     })?;
+    if install_errors.is_empty() {
+        install::start(&options);
+    }
     services.start_all();
     Ok((events, services))
 }

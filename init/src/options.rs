@@ -32,6 +32,10 @@ pub struct Options {
     pub state_disk: Option<String>,
     /// `lepton.reset=state`: the state partition is emptied before it is mounted.
     pub reset_state: bool,
+    /// `lepton.install=`: the disk to install on.
+    pub install: Option<String>,
+    /// `lepton.install-wipe`: a state partition on that disk is emptied.
+    pub install_wipe: bool,
     /// Whether any `lepton.` key was given.
     pub used: bool,
     /// One sentence per key that was skipped.
@@ -57,6 +61,14 @@ impl Options {
                 "state-disk" => {
                     options.state_disk = Some(value.to_owned());
                     true
+                }
+                "install" => {
+                    options.install = Some(value.to_owned()).filter(|disk| !disk.is_empty());
+                    options.install.is_some()
+                }
+                "install-wipe" => {
+                    options.install_wipe = value.is_empty();
+                    options.install_wipe
                 }
                 "reset" => {
                     options.reset_state = value == "state";
@@ -130,6 +142,8 @@ mod tests {
                 state_wait: Some(Duration::from_secs(7)),
                 state_disk: None,
                 reset_state: false,
+                install: None,
+                install_wipe: false,
                 used: true,
                 errors: vec![],
             }

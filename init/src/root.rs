@@ -7,7 +7,7 @@
 use std::{fs, io};
 
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, mount, mount_move};
+use rustix::mount::{MountFlags, mount, mount_bind, mount_move};
 use rustix::process::{chdir, chroot};
 
 use crate::step::Failure;
@@ -17,6 +17,11 @@ use crate::{files, kmsg};
 const IMAGE: &str = "/rootfs.erofs";
 /// Where it is mounted until it becomes `/`.
 const NEW_ROOT: &str = "/sysroot";
+
+/// The unified kernel image that `install.ipxe` adds to the initrd.
+const MEDIUM: &str = "/uki.efi";
+/// The folder of the initrd that stays.
+const KEPT: &str = "/medium";
 
 /// `RAMFS_MAGIC` of statfs(2).
 const RAMFS: u64 = 0x8584_58f6;
@@ -80,12 +85,28 @@ pub fn enter() -> Result<(), RootError> {
         let (old, new) = (format!("/{name}"), format!("{NEW_ROOT}/{name}"));
         tried(format!("move {old} to {new}"), mount_move(&old, &new))?;
     }
+    keep_medium();
     free_initrd();
     // pivot_root(2) does not work on the kernel's first root, so the new root covers it instead.
     tried(format!("enter {NEW_ROOT}"), chdir(NEW_ROOT))?;
     tried(format!("move {NEW_ROOT} to /"), mount_move(".", "/"))?;
     tried("change root", chroot("."))?;
     tried("enter /", chdir("/"))
+}
+
+/// Keeps the unified kernel image that a network boot put beside the initrd, for the installer: without its name in
+/// the image's root it would be memory that nobody can read.
+fn keep_medium() {
+    let place = format!("{NEW_ROOT}/usr/share/lepton/install/medium");
+    if fs::metadata(MEDIUM).is_err() || fs::metadata(&place).is_err() {
+        return;
+    }
+    let kept = fs::create_dir(KEPT)
+        .and_then(|()| fs::rename(MEDIUM, format!("{KEPT}{MEDIUM}")))
+        .and_then(|()| Ok(mount_bind(KEPT, &place)?));
+    if let Err(error) = kept {
+        kmsg::warn(&format!("cannot keep {MEDIUM} of the initrd: {error}"));
+    }
 }
 
 /// Removes what lies in the initrd's memory.
@@ -99,7 +120,7 @@ fn free_initrd() {
     }
     for name in files::list_dir("/").unwrap_or_default() {
         let path = format!("/{name}");
-        if path == NEW_ROOT {
+        if path == NEW_ROOT || path == KEPT {
             continue;
         }
         let removed = match fs::symlink_metadata(&path) {

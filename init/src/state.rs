@@ -103,6 +103,8 @@ impl Failure for StateError {
 pub fn mount_var(options: &Options) -> Result<State, StateError> {
     let mut errors = Vec::new();
     let found = match options.state {
+        // The installer needs the disk to itself.
+        _ if options.install.is_some() => None,
         StateRule::Tmpfs => None,
         StateRule::Auto | StateRule::Required => {
             find::find(options.state_wait).or_else(|| on_blank_disk(options, &mut errors))

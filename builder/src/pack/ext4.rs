@@ -12,9 +12,9 @@ use crate::tools::{ToolTree, Toolbox, ToolsError};
 /// Blocks as large as the largest disk sectors: Linux refuses smaller ones there.
 const BLOCK_BYTES: u64 = 4096;
 
-/// Largest size in blocks that the descriptors of block groups are kept together for: 4 TiB. Beyond it the kernel
+/// Largest size in blocks that the descriptors of block groups are kept together for: 1 TiB. Beyond it the kernel
 /// spreads them over the disk (`meta_bg`) while it grows the file system.
-const RESERVED_FOR: u64 = 1 << 30;
+const RESERVED_FOR: u64 = 1 << 28;
 /// One inode for each 16 KiB of a grown file system: the size given here is half a block group, and its count of
 /// inodes becomes that of every group.
 const BYTES_PER_INODE: u64 = 8192;
@@ -23,7 +23,7 @@ const JOURNAL_MIB: u64 = 16;
 /// The file of an output.
 const FILE: &str = "state.simg";
 /// Raised when this file makes other bytes from the same arguments.
-const RECIPE: &str = "state-1";
+const RECIPE: &str = "state-2";
 
 /// The empty file system of the state partition, in the sparse form that an image also carries.
 #[derive(Debug)]

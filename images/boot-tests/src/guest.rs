@@ -152,6 +152,17 @@ impl Guest {
         self.wait_end("the end after Ctrl-Alt-Del")
     }
 
+    /// Waits until the guest has said that it restarts by itself and QEMU has ended, which it does instead.
+    pub fn wait_restart(mut self) -> Result<(), GuestError> {
+        self.wait_for("the restart line", |line| line.contains(REBOOT).then_some(()))?;
+        self.wait_end("the end after the restart")
+    }
+
+    /// Waits for a line that contains `text`.
+    pub fn wait_line(&mut self, what: &'static str, text: &str) -> Result<(), GuestError> {
+        self.wait_for(what, |line| line.contains(text).then_some(()))
+    }
+
     /// Everything the guest has printed so far.
     pub fn console(&self) -> String {
         self.console.text()

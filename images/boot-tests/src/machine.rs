@@ -182,6 +182,7 @@ pub struct Machine {
     pub(crate) network: Network,
     pub(crate) clock: Clock,
     pub(crate) fw_cfg: Vec<(String, String)>,
+    pub(crate) oem_strings: Vec<String>,
 }
 
 impl Machine {
@@ -198,6 +199,7 @@ impl Machine {
             network: Network::Isolated,
             clock: Clock::Real,
             fw_cfg: Vec::new(),
+            oem_strings: Vec::new(),
         }
     }
 
@@ -246,6 +248,12 @@ impl Machine {
     /// Chooses how time passes.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Adds words to the kernel command line of a unified kernel image, as machine firmware can (SMBIOS type 11).
+    pub fn kernel_words(mut self, words: &str) -> Self {
+        self.oem_strings.push(format!("io.systemd.stub.kernel-cmdline-extra={words}"));
         self
     }
 

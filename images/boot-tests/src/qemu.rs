@@ -146,6 +146,9 @@ pub(crate) fn arguments(machine: &Machine, serial: Serial) -> Vec<String> {
     for (name, text) in &machine.fw_cfg {
         args.add("-fw_cfg", format!("name={},string={}", escape(name), escape(text)));
     }
+    for text in &machine.oem_strings {
+        args.add("-smbios", format!("type=11,value={}", escape(text)));
+    }
     args.0
 }
 

@@ -10,6 +10,9 @@ use crate::uki;
 /// Sections that BIOS machines load, and the names of the ISO 9660 files that point at them.
 const FILES: [(&str, &str); 2] = [(".linux", "vmlinuz"), (".initrd", "initrd")];
 
+/// Name of the ISO 9660 file that is the whole unified kernel image.
+const WHOLE: &str = "lepton.efi";
+
 /// Free bytes of the volume on a stick, for a file such as a machine config. The larger sizes are for volumes that
 /// the smaller would put between two types of FAT, a range of up to 330 KiB.
 const FREE: [u64; 3] = [64 << 10, 256 << 10, 512 << 10];
@@ -54,5 +57,7 @@ pub(super) fn build(spec: &IsoSpec) -> Result<Esp, IsoError> {
             .ok_or(IsoError::Section { section })?;
         shown.insert(path.to_owned(), (uki + found.file_offset, found.size));
     }
+    // The whole file, too: the installer reads it from a mounted CD or stick.
+    shown.insert(WHOLE.to_owned(), (uki, spec.uki.len()));
     Ok(Esp { volume: volume.image, files: shown })
 }

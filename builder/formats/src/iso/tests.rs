@@ -81,6 +81,7 @@ fn boots_every_way() {
         terminator type 255
         directory / at 22 bytes 2048
         file /initrd INITRD.;1 at 49 bytes 5000
+        file /lepton.efi LEPTON.EFI;1 at 45 bytes 14336
         file /manifest.json MANIFEST.JSO;1 at 32 bytes 2
         file /vmlinuz VMLINUZ.;1 at 48 bytes 1024
         directory /docs/ at 23 bytes 2048
@@ -120,6 +121,7 @@ fn boots_without_bios() {
         terminator type 255
         directory / at 22 bytes 2048
         file /initrd INITRD.;1 at 39 bytes 5000
+        file /lepton.efi LEPTON.EFI;1 at 35 bytes 14336
         file /vmlinuz VMLINUZ.;1 at 38 bytes 1024
     "#]]
     .assert_eq(&dump(&build(&spec).unwrap()).unwrap());

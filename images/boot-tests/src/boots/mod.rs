@@ -3,6 +3,7 @@
 //! A body says which machine and what must hold; everything else is in `context.rs` and `guest.rs`.
 
 mod disk;
+mod install;
 mod iso;
 mod kernel;
 mod network;
@@ -52,6 +53,14 @@ pub(crate) const TESTS: &[Test] = &[
     always("state-repair", ANY, state::repairs),
     always("state-cuts", ANY, state::two_power_cuts),
     with_all("state-cuts-many", ANY, state::many_power_cuts),
+    always("install-virtio", ANY, install::cd_virtio),
+    always("install-nvme", ANY, install::cd_nvme),
+    always("install-ahci", PC, install::cd_ahci),
+    with_all("install-wipe", ANY, install::cd_wipe),
+    always("install-pxe", PC, install::pxe),
+    always("install-refuse", ANY, install::refusals),
+    always("install-cuts", ANY, install::two_power_cuts),
+    with_all("install-cuts-many", ANY, install::many_power_cuts),
     always("ova", ANY, ova::virtio),
     always("ova-nvme", ARM, ova::nvme),
     always("ova-vmware", PC, ova::vmware),
