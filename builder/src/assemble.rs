@@ -98,9 +98,10 @@ pub fn root_tree(
         let kind = NodeKind::File(Content::from(text.into_bytes()));
         tree.add(path.parse()?, Node { mode: 0o644, kind, owner: BUILDER.to_owned() })?;
     }
-    for (path, text) in config.files() {
+    if let Some((path, text)) = config.file() {
         let kind = NodeKind::File(Content::from(text.as_bytes()));
-        tree.add(path.clone(), Node { mode: 0o644, kind, owner: MACHINE_CONFIG.to_owned() })?;
+        // It may hold secrets; PID 1 is the one to read it.
+        tree.add(path, Node { mode: 0o600, kind, owner: MACHINE_CONFIG.to_owned() })?;
     }
     for package in &locked.plan().packages {
         add_package(&mut tree, package, &repo.join("packages").join(package.name.as_str()))?;

@@ -216,7 +216,10 @@ impl<T: DeserializeOwned> Parsed<T> {
             Ok(value) => Ok(Self { value, shown: shown.to_owned(), text }),
             Err(error) => {
                 let line = error.span().map_or(1, |span| line_of(&text, span.start));
-                Err(SpecError { place: format!("{shown}:{line}"), message: with_suggestion(error.message()) })
+                Err(SpecError {
+                    place: format!("{shown}:{line}"),
+                    message: suggest::with_suggestion(error.message()),
+                })
             }
         }
     }
@@ -298,19 +301,6 @@ impl Catalog {
 
 fn line_of(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|byte| *byte == b'\n').count() + 1
-}
-
-/// serde says "unknown field `x`, expected one of `a`, `b`": the nearest of those is named first.
-fn with_suggestion(message: &str) -> String {
-    let mut names = message.split('`').skip(1).step_by(2);
-    let unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
-    match (unknown, names.next()) {
-        (true, Some(name)) => {
-            let hint = suggest::hint(name, names);
-            message.replacen(", expected", &format!("{hint}, expected"), 1)
-        }
-        _ => message.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -32,14 +32,32 @@ impl PartitionId {
     }
 }
 
+/// Type of an EFI system partition, as it stands in a table.
+const EFI_SYSTEM: [u8; 16] =
+    [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b];
+
+/// What PID 1 wants to know of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its unique identifier.
+    pub id: PartitionId,
+    /// Whether it is an EFI system partition.
+    pub is_esp: bool,
+}
+
 /// Whether the primary table of `disk`, whose logical sectors have `sector` bytes, lists the partition.
 pub fn holds(disk: &mut (impl Read + Seek), sector: u64, id: PartitionId) -> io::Result<bool> {
+    Ok(entries(disk, sector)?.iter().any(|entry| entry.id == id))
+}
+
+/// All entries of the primary table, unused ones included, so that partition N is at N - 1; none without a table.
+pub fn entries(disk: &mut (impl Read + Seek), sector: u64) -> io::Result<Vec<Entry>> {
     // The header is in sector 1; the fields below lie in its first 92 bytes.
     let mut header = [0; 92];
     disk.seek(SeekFrom::Start(sector))?;
     disk.read_exact(&mut header)?;
     if !header.starts_with(b"EFI PART") {
-        return Ok(false);
+        return Ok(Vec::new());
     }
     let first = u64::from_le_bytes(header[72..80].try_into().expect("eight bytes"));
     let count = u32::from_le_bytes(header[80..84].try_into().expect("four bytes"));
@@ -48,13 +66,17 @@ pub fn holds(disk: &mut (impl Read + Seek), sector: u64, id: PartitionId) -> io:
     let start = first.checked_mul(sector);
     let (Some(start), Ok(size), true) = (start, usize::try_from(size), length <= MAX_TABLE && size >= 128)
     else {
-        return Ok(false);
+        return Ok(Vec::new());
     };
     let mut table = Vec::new();
     disk.seek(SeekFrom::Start(start))?;
     disk.take(length).read_to_end(&mut table)?;
     // An entry: type 0..16, unique identifier 16..32.
-    Ok(table.chunks_exact(size).any(|entry| entry[16..32] == id.0))
+    let entry = |bytes: &[u8]| Entry {
+        id: PartitionId(bytes[16..32].try_into().expect("sixteen bytes")),
+        is_esp: bytes[..16] == EFI_SYSTEM,
+    };
+    Ok(table.chunks_exact(size).map(entry).collect())
 }
 
 #[cfg(test)]
@@ -92,6 +114,15 @@ mod tests {
             assert!(holds(&mut disk(sector, 128, 128), sector as u64, id).unwrap());
             assert!(!holds(&mut disk(sector, 2, 128), sector as u64, id).unwrap(), "entry 3 of 2");
         }
+    }
+
+    #[test]
+    fn the_type_of_an_entry() {
+        let mut disk = disk(512, 16, 128);
+        disk.get_mut()[1024..1040].copy_from_slice(&EFI_SYSTEM);
+        let entries = entries(&mut disk, 512).unwrap();
+        assert_eq!((entries.len(), entries[0].is_esp, entries[2].is_esp), (16, true, false));
+        assert_eq!(entries[2].id, PartitionId::parse(ID).unwrap());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The host name: from the kernel command line, else from the image, else `lepton`.
+//! The host name: from the machine config, else from the image, else `lepton`.
 //!
 //! A bad name is reported and the next source is used; the kernel never sees a name that DNS would refuse.
 
@@ -14,7 +14,7 @@ const MAX_LEN: usize = 64;
 
 /// The name to use, and what was wrong with a name that had to be skipped.
 pub fn choose(asked: Option<&str>, image: Option<&str>) -> (String, Vec<String>) {
-    let sources = [("kernel command line", asked), ("/etc/hostname", image)];
+    let sources = [("machine config", asked), ("/etc/hostname", image)];
     let mut errors = Vec::new();
     for (source, name) in sources {
         match name {
@@ -79,7 +79,7 @@ mod tests {
             (
                 "lepton".to_owned(),
                 vec![
-                    "kernel command line: \"-bad-\" is not a host name (RFC 1123)".to_owned(),
+                    "machine config: \"-bad-\" is not a host name (RFC 1123)".to_owned(),
                     "/etc/hostname: \"\" is not a host name (RFC 1123)".to_owned(),
                 ]
             )

@@ -32,6 +32,7 @@ pub mod root;
 pub mod services;
 pub mod shutdown;
 pub mod signals;
+pub mod source;
 pub mod state;
 pub mod stdio;
 pub mod step;

@@ -3,6 +3,7 @@
 //! Every step is required; one that fails ends the boot loudly (see `fail.rs`). What a step does is in the
 //! module it calls. Nothing here may return to the kernel.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -23,8 +24,8 @@ use lepton_init::services::host::Host;
 use lepton_init::services::{Services, load};
 use lepton_init::step::{StepError, run};
 use lepton_init::{
-    clock, etc, fail, hostname, install, kmsg, launch, mounts, network, root, shutdown, signals, state,
-    stdio, sysctl,
+    clock, etc, fail, hostname, install, kmsg, launch, mounts, network, root, shutdown, signals, source,
+    state, stdio, sysctl,
 };
 use rustix::process::{Pid, getpid};
 use rustix::system::{RebootCommand, reboot};
@@ -54,7 +55,7 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
     run("mount kernel file systems", || mounts::mount_stage(Stage::Initrd))?;
     run("detach standard streams", stdio::detach)?;
     let cmdline = run("read kernel command line", Cmdline::read)?;
-    let options = Options::from_cmdline(&cmdline);
+    let mut options = Options::from_cmdline(&cmdline);
 
     run("mount root", root::mount_image)?;
     run("enter root", root::enter)?;
@@ -62,8 +63,13 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
     run("link devices", mounts::link_devices)?;
     run("fill /etc", etc::fill)?;
 
+    let gathered = run("gather machine config", || Ok::<_, Infallible>(source::gather(&cmdline, &options)))?;
+    options.state_disk = options.state_disk.or_else(|| gathered.config.state.disk.clone());
+
     run("set kernel settings", sysctl::apply)?;
-    let (_, name_errors) = run("set host name", || hostname::set(options.hostname.as_deref()))?;
+    let config_errors = run("apply machine config", || Ok::<_, Infallible>(source::apply(&gathered.config)))?;
+    let asked = gathered.config.hostname.as_ref().map(|name| name.as_str());
+    let (_, name_errors) = run("set host name", || hostname::set(asked))?;
     run("raise loopback", network::raise_loopback)?;
     let state = run("mount /var", || state::mount_var(&options))?;
     run("share mounts", mounts::share)?;
@@ -76,14 +82,14 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
     let events = run("watch power buttons", Events::open)?;
 
     let mut services = run("prepare services", || {
-        let (specs, service_errors) = load::load(&[]);
-        let mut sources = vec!["image".to_owned()];
-        sources.extend(options.used.then(|| "cmdline".to_owned()));
+        let (specs, service_errors) = load::load(&gathered.config.services);
+        let config_errors = [gathered.errors, config_errors].concat();
         let host = Host {
             image: OsRelease::read(),
             kernel: started,
             errors: [
                 options.errors.clone(),
+                config_errors,
                 name_errors,
                 state.errors.clone(),
                 install_errors.clone(),
@@ -91,8 +97,8 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
             ]
             .concat(),
             state,
-            sources,
-            is_named: options.hostname.is_some() || Path::new("/etc/hostname").exists(),
+            sources: gathered.sources,
+            is_named: gathered.config.hostname.is_some() || Path::new("/etc/hostname").exists(),
             ready: None,
             phase: Phase::Starting,
         };

@@ -22,8 +22,8 @@ pub enum StateRule {
 /// The meaning of the `lepton.` keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// `lepton.hostname=`, not yet checked.
-    pub hostname: Option<String>,
+    /// `lepton.config-wait=`: how long a disk with a machine config may take to appear, in seconds.
+    pub config_wait: Option<Duration>,
     /// `lepton.state=auto|tmpfs|required`.
     pub state: StateRule,
     /// `lepton.state-wait=`: how long a state partition may take to appear, in seconds.
@@ -53,10 +53,9 @@ impl Options {
             let Some(name) = key.strip_prefix("lepton.") else { continue };
             options.used = true;
             let known = match name {
-                "hostname" => {
-                    options.hostname = Some(value.to_owned());
-                    true
-                }
+                // Read where the machine config is gathered.
+                "config" | "hostname" => true,
+                "config-wait" => parse_wait(value).map(|wait| options.config_wait = Some(wait)).is_some(),
                 "state" => parse_state(value).map(|rule| options.state = rule).is_some(),
                 "state-disk" => {
                     options.state_disk = Some(value.to_owned());
@@ -133,11 +132,12 @@ mod tests {
     fn keys_and_mistakes() {
         let parse = |text: &str| Options::from_cmdline(&Cmdline::parse(text));
         assert_eq!(parse("console=ttyS0 quiet"), Options::default());
-        let options = parse("lepton.hostname=edge-1 lepton.state=required lepton.state-wait=7");
+        let options =
+            parse("lepton.hostname=x lepton.state=required lepton.state-wait=7 lepton.config-wait=3");
         assert_eq!(
             options,
             Options {
-                hostname: Some("edge-1".into()),
+                config_wait: Some(Duration::from_secs(3)),
                 state: StateRule::Required,
                 state_wait: Some(Duration::from_secs(7)),
                 state_disk: None,

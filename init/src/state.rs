@@ -21,6 +21,7 @@ use crate::options::{Options, StateRule};
 use crate::step::{Failure, chain};
 use check::CheckError;
 use find::Partition;
+pub(crate) use find::{BOOT_DISK_WAIT, loader_partition};
 use make::MakeError;
 
 /// GPT name of the state partition.

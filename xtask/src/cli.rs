@@ -54,6 +54,9 @@ pub(crate) enum Command {
     Repro(ReproOptions),
     /// Measure sizes, virtual boot time and memory.
     Bench(Target),
+    /// Check a machine config, or print what one may hold.
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Show or renew packages.lock.
     Lock(LockOptions),
     /// Print a completion script for a shell.
@@ -61,6 +64,20 @@ pub(crate) enum Command {
         /// The shell.
         shell: Shell,
     },
+}
+
+/// What to do with machine configs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check a machine config: all mistakes with file and line, exit code 2 if there are any.
+    Check {
+        /// The machine config, in TOML.
+        file: PathBuf,
+    },
+    /// Print the JSON schema (docs/config.schema.json).
+    Schema,
+    /// Print the reference (docs/config.md).
+    Docs,
 }
 
 /// Which image, for what.

@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod cli;
+mod config;
 mod context;
 mod docs;
 mod exit;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         Command::Check => check::check(&cli),
         Command::Repro(target) => repro::repro(target, &cli),
         Command::Bench(target) => bench::bench(target, &cli),
+        Command::Config(command) => config::config(command),
         Command::Lock(options) => lock::lock(options, &cli),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "cargo-xtask", &mut std::io::stdout());

@@ -46,7 +46,7 @@ pub struct Ready {
 /// The machine config as it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Config {
-    /// Sources that gave something, first the strongest.
+    /// Sources that gave something, the weakest first.
     pub sources: Vec<String>,
     /// What was wrong with them.
     pub errors: Vec<String>,

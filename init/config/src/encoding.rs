@@ -86,6 +86,28 @@ fn header_length(bytes: &[u8]) -> Result<usize, EncodingError> {
     Ok(if flags & HEADER_CHECKSUM != 0 { length + 2 } else { length })
 }
 
+/// A config that stands where one value has room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inline {
+    /// Its text.
+    Text(Vec<u8>),
+    /// Where it is fetched.
+    Url(String),
+}
+
+/// Reads a URL, base64 (also of gzip), or TOML with percent encoding, which its first characters and alphabet tell apart.
+pub fn inline(value: &str) -> Result<Inline, EncodingError> {
+    if value.starts_with("http://") || value.starts_with("https://") {
+        return Ok(Inline::Url(value.to_owned()));
+    }
+    // Every TOML that says something has a character that base64 lacks, or an equals sign before its end.
+    match base64(value) {
+        Ok(bytes) if bytes.starts_with(&[0x1f, 0x8b]) => gzip(&bytes).map(Inline::Text),
+        Ok(bytes) => Ok(Inline::Text(bytes)),
+        Err(_) => percent(value).map(|text| Inline::Text(text.into_bytes())),
+    }
+}
+
 /// Undoes an encoding by its name as guestinfo and other metadata write it; an empty name is plain text.
 pub fn named(encoding: &str, text: &str) -> Result<Vec<u8>, EncodingError> {
     match encoding.trim() {
@@ -134,6 +156,18 @@ mod tests {
         bytes[last] ^= 1;
         assert_eq!(gzip(&bytes), Err(EncodingError::Gzip), "wrong checksum");
         assert_eq!(gzip(&packed(&vec![b'a'; MAX_BYTES + 1])), Err(EncodingError::Gzip), "a bomb");
+    }
+
+    #[test]
+    fn inline_forms() {
+        let text = |text: &str| Ok(Inline::Text(text.as_bytes().to_vec()));
+        assert_eq!(inline("hostname=%22edge-1%22"), text("hostname=\"edge-1\""));
+        assert_eq!(inline("hostname = 'x'"), text("hostname = 'x'"));
+        assert_eq!(inline("aG9zdG5hbWU9J3gn"), text("hostname='x'"));
+        let packed = BASE64.encode(packed(b"hostname='x'"));
+        assert_eq!(inline(&packed), text("hostname='x'"));
+        assert_eq!(inline("https://192.0.2.1/a"), Ok(Inline::Url("https://192.0.2.1/a".to_owned())));
+        assert_eq!(inline("a=%2"), Err(EncodingError::Percent));
     }
 
     #[test]

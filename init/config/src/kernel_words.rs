@@ -246,7 +246,7 @@ fn push(link: Link, config: &mut MachineConfig) -> Result<(), String> {
 }
 
 /// Applies the rules that hold for a document's tables; a word with a contradiction is left out as a whole.
-fn checked<T: Check>(table: T) -> Result<T, String> {
+pub(crate) fn checked<T: Check>(table: T) -> Result<T, String> {
     let mut reader = Reader { source: SOURCE, text: "", problems: Vec::new() };
     let table = table.check(Place { key: "", offset: 0 }, &mut reader);
     match (table, reader.problems.into_iter().next()) {

@@ -13,6 +13,7 @@ mod host;
 pub mod kernel_words;
 mod names;
 mod network;
+pub mod ovf;
 #[cfg(feature = "schema")]
 pub mod schema;
 pub mod suggest;

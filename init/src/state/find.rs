@@ -21,13 +21,18 @@ const BOOT_PARTITION: &str =
     "/sys/firmware/efi/efivars/LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// Slow enough USB and RAID controllers need seconds; a disk that takes longer is broken.
-const BOOT_DISK_WAIT: Duration = Duration::from_secs(5);
+pub(crate) const BOOT_DISK_WAIT: Duration = Duration::from_secs(5);
 /// Between two looks: short against a disk's start, long against the cost of a look.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// The partition that the boot loader on disk was read from, when one says so.
+pub(crate) fn loader_partition() -> Option<PartitionId> {
+    fs::read(BOOT_PARTITION).ok().and_then(|bytes| boot_partition(&bytes))
+}
+
 /// The kernel's name of the state partition.
 pub(super) fn find(asked_wait: Option<Duration>) -> Option<Partition> {
-    let boot_partition = fs::read(BOOT_PARTITION).ok().and_then(|bytes| boot_partition(&bytes));
+    let boot_partition = loader_partition();
     let wait = asked_wait.unwrap_or(if boot_partition.is_some() { BOOT_DISK_WAIT } else { Duration::ZERO });
     let deadline = clock::since_boot() + wait;
     let mut disk_seen = false;

@@ -2,6 +2,7 @@
 //!
 //! A body says which machine and what must hold; everything else is in `context.rs` and `guest.rs`.
 
+mod config;
 mod disk;
 mod install;
 mod iso;
@@ -30,6 +31,14 @@ pub(crate) const TESTS: &[Test] = &[
     always("kernel", ANY, kernel::direct),
     always("ctrl-alt-del", PC, kernel::ctrl_alt_del),
     always("budgets", ANY, kernel::budgets),
+    always("config-ovf-env", ANY, config::ovf_env),
+    always("config-cidata", ANY, config::cidata),
+    with_all("config-cmdline", ANY, config::cmdline),
+    with_all("config-fw-cfg", ANY, config::fw_cfg),
+    with_all("config-drive", ANY, config::config_drive),
+    always("config-esp", ANY, config::esp),
+    always("config-all", ANY, config::all),
+    always("config-broken", ANY, config::broken),
     always("raw-virtio", ANY, disk::raw_virtio),
     always("raw-nvme", ANY, disk::raw_nvme),
     always("raw-ahci", PC, disk::raw_ahci),

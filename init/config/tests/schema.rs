@@ -1,0 +1,54 @@
+//! The published schema and reference are those of the types, and an independent validator agrees with the reader.
+
+use expect_test::expect_file;
+use lepton_config::{parse, schema};
+
+#[test]
+fn the_published_files_are_up_to_date() {
+    expect_file!["../../../docs/config.schema.json"].assert_eq(&schema::json());
+    expect_file!["../../../docs/config.md"].assert_eq(&schema::reference());
+}
+
+fn is_valid(text: &str) -> bool {
+    let schema: serde_json::Value = serde_json::from_str(&schema::json()).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let errors: Vec<String> =
+        validator.iter_errors(&serde_json::to_value(table).unwrap()).map(|e| e.to_string()).collect();
+    errors.is_empty()
+}
+
+#[test]
+fn good_configs_are_good_for_both() {
+    let everything = include_str!("samples/everything.toml");
+    let effective = parse("x", everything).config.to_toml();
+    for text in ["", "hostname = \"a\"", everything, &effective] {
+        assert_eq!(parse("x", text).problems, []);
+        assert!(is_valid(text), "{text}");
+    }
+}
+
+#[test]
+fn bad_configs_are_bad_for_both() {
+    for text in [
+        "hostnam = \"a\"",
+        "hostname = \"a b\"",
+        "hostname = 1",
+        "[network]\ndns = \"192.0.2.1\"",
+        "[[network.links]]\nmatch = { nam = \"eth0\" }",
+        "[[network.links]]\nmatch = { mac = \"52:54\" }",
+        "[[network.links]]\nmatch = { name = \"eth0\" }\nmtu = 9",
+        "[[network.links]]\nmatch = { name = \"eth0\" }\ndhcp = \"maybe\"",
+        "[[network.links]]\nname = \"v\"\nvlan = { id = 5000, parent = \"eth0\" }",
+        "[[network.links]]\nname = \"v\"\nvlan = { id = 5 }",
+        "[[files]]\npath = \"/usr/x\"\ncontent = \"\"",
+        "[[files]]\npath = \"/etc/x\"",
+        "[[files]]\npath = \"/etc/x\"\ncontent = \"\"\nmode = \"644x\"",
+        "[sysctl]\n\"vm.x\" = true",
+        "[watchdog]\ntimeout-s = 1",
+        "[kubelet]\nserver = \"x\"",
+    ] {
+        assert_ne!(parse("x", text).problems, [], "{text}");
+        assert!(!is_valid(text), "{text}");
+    }
+}

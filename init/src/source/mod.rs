@@ -1,0 +1,135 @@
+//! Where the machine config comes from: every source is looked at once, and of several that have a key the first gives it.
+//!
+//! Precedence, highest first: kernel command line, guestinfo of VMware, the CD with an OVF environment, QEMU's fw_cfg, a
+//! disk labelled `cidata`, one labelled `config-2`, the EFI system partition, the image.
+//! Nothing here waits for the network; disks are waited for when the command line says so, and the boot disk for a few
+//! seconds. A source that is not there or cannot be used never stops a boot: it is left aside with its reason.
+
+mod apply;
+mod cmdline;
+mod esp;
+mod fw_cfg;
+mod iso;
+mod json;
+mod label;
+mod nocloud;
+mod ovf_env;
+mod vmware;
+mod volume;
+
+use std::io;
+
+use lepton_config::{MachineConfig, Parsed};
+
+use crate::cmdline::Cmdline;
+use crate::files;
+use crate::kmsg::{self, Level};
+use crate::options::Options;
+
+pub use apply::apply;
+
+/// The effective config, for the services of the host.
+pub const EFFECTIVE: &str = "/run/lepton/config.toml";
+/// The config that was built into the image.
+const IMAGE: &str = "/usr/share/lepton/config.toml";
+
+/// What all sources together say.
+#[derive(Clone, Debug, Default)]
+pub struct Gathered {
+    /// The merged config.
+    pub config: MachineConfig,
+    /// Names of the sources that were used, lowest precedence first.
+    pub sources: Vec<String>,
+    /// One sentence per mistake.
+    pub errors: Vec<String>,
+    /// One sentence per source or part of it that was left aside.
+    pub skipped: Vec<String>,
+    /// Where a further config is to be fetched once there is a network.
+    pub url: Option<String>,
+}
+
+/// What one source says.
+#[derive(Clone, Debug, Default)]
+struct Layer {
+    config: MachineConfig,
+    errors: Vec<String>,
+    skipped: Vec<String>,
+    url: Option<String>,
+}
+
+impl Layer {
+    /// Adds what a document of this source says, with lower precedence than what is there.
+    fn add(&mut self, parsed: Parsed) {
+        self.config.fill_from(parsed.config);
+        self.errors.extend(parsed.problems.iter().map(ToString::to_string));
+    }
+}
+
+/// A source that is used, or why it is not.
+type Look = Result<Layer, String>;
+
+/// Looks at every source; needs `/proc`, `/sys`, `/dev` and `/run`.
+pub fn gather(cmdline: &Cmdline, options: &Options) -> Gathered {
+    let mut gathered = Gathered::default();
+    let volumes = volume::Volumes::scan(options.config_wait);
+    // Lazily, so that each is looked at in the order of precedence and its log lines stand in that order.
+    let looks: [(&str, &dyn Fn() -> Look); 8] = [
+        ("cmdline", &|| cmdline::look(cmdline)),
+        ("guestinfo", &vmware::look),
+        ("ovf-env", &|| iso::look(&volumes)),
+        ("fw_cfg", &fw_cfg::look),
+        ("cidata", &|| nocloud::cidata(&volumes)),
+        ("config-2", &|| nocloud::config_drive(&volumes)),
+        ("esp", &|| esp::look(&volumes)),
+        ("image", &image),
+    ];
+    for (name, look) in looks {
+        match look() {
+            Ok(layer) => gathered.add(name, layer),
+            Err(reason) => gathered.skip(format!("{name}: {reason}")),
+        }
+    }
+    gathered.sources.reverse();
+    gathered
+}
+
+impl Gathered {
+    /// Adds a source of lower precedence than those before.
+    fn add(&mut self, name: &str, layer: Layer) {
+        kmsg::log(Level::Debug, &format!("config from {name}"));
+        self.sources.push(name.to_owned());
+        self.config.fill_from(layer.config);
+        for error in layer.errors {
+            kmsg::warn(&format!("config: {error}"));
+            self.errors.push(error);
+        }
+        for reason in layer.skipped {
+            self.skip(reason);
+        }
+        // One URL is fetched: the one of the highest source that names one.
+        if self.url.is_none() {
+            self.url = layer.url;
+        }
+    }
+
+    fn skip(&mut self, reason: String) {
+        kmsg::log(Level::Debug, &format!("config: skipped {reason}"));
+        self.skipped.push(reason);
+    }
+}
+
+/// The image is always a source: it has defaults even when nobody built a config into it.
+fn image() -> Look {
+    let mut layer = Layer::default();
+    match std::fs::read(IMAGE) {
+        Ok(bytes) => layer.add(lepton_config::parse_bytes(IMAGE, &bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => layer.errors.push(format!("cannot read {IMAGE}: {error}")),
+    }
+    Ok(layer)
+}
+
+/// Name of the machine's vendor in the firmware's tables, such as `VMware, Inc.` or `QEMU`.
+fn vendor() -> Option<String> {
+    files::read_value("/sys/class/dmi/id/sys_vendor").ok()
+}
