@@ -41,8 +41,6 @@ table! {
             console: Console,
             /// The watchdog device, which restarts a host that hangs.
             watchdog: Watchdog,
-            /// How a machine config is fetched when `lepton.config=` names a URL.
-            config: ConfigFetch,
         }
     }
 }
@@ -140,18 +138,6 @@ table! {
             /// Seconds without a sign of life after which the device restarts the host. Without this key the device is left
             /// alone.
             timeout_s: Option<WatchdogTimeout>,
-        }
-    }
-}
-
-table! {
-    /// How a machine config is fetched.
-    #[derive(Default)]
-    struct ConfigFetch {
-        required {}
-        optional {
-            /// Certificates in PEM that the server's must lead to. Without this key: the public authorities.
-            ca: Option<String>,
         }
     }
 }
@@ -339,15 +325,5 @@ impl Check for Install {
 impl Check for File {
     fn identity(&self) -> Option<String> {
         Some(self.path.to_string())
-    }
-}
-
-impl Check for ConfigFetch {
-    fn check(self, place: Place<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        if self.ca.as_ref().is_some_and(|ca| !ca.contains("-----BEGIN CERTIFICATE-----")) {
-            reader.report(place.offset, place.key, "ca holds no certificate in PEM form");
-            return None;
-        }
-        Some(self)
     }
 }

@@ -23,8 +23,8 @@ mod text;
 pub use address::{Cidr, Destination, Mac};
 pub use document::{MAX_BYTES, Parsed, Problem, parse, parse_bytes};
 pub use host::{
-    ConfigFetch, Console, EtcPath, File, Install, MachineConfig, Mode, State, SysctlKey, SysctlValue, Time,
-    Watchdog, WatchdogTimeout,
+    Console, EtcPath, File, Install, MachineConfig, Mode, State, SysctlKey, SysctlValue, Time, Watchdog,
+    WatchdogTimeout,
 };
 pub use names::{Domain, Hostname, LinkName, LinkRef, Server};
 pub use network::{

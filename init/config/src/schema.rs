@@ -39,7 +39,8 @@ Of several sources the first that has a key gives it:
 Keys of tables are merged one by one (`network.dns` from one source, `network.links` from another).
 A list is one key and is taken whole; an empty list says nothing.
 
-`lepton.config=` holds TOML with percent encoding, base64 (also of gzip), or a URL.
+`lepton.config=` holds TOML with percent encoding, or base64 (also of gzip).
+A URL in its place is recognised and reported as a mistake: hosts do not fetch configs yet.
 `lepton.config-wait=SECONDS` waits for a disk with a config to appear; nothing waits for the network.
 The OVF properties are described in [vsphere.md](vsphere.md).
 

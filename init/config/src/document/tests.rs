@@ -22,121 +22,114 @@ fn everything() {
     check(
         include_str!("../../tests/samples/everything.toml"),
         &expect![[r#"
-        hostname = "edge-1"
+            hostname = "edge-1"
 
-        [network]
-        dns = ["192.0.2.53", "2001:db8::53"]
-        search = ["example.org"]
+            [network]
+            dns = ["192.0.2.53", "2001:db8::53"]
+            search = ["example.org"]
 
-        [[network.links]]
-        dhcp = "none"
-        accept-ra = false
-        addresses = ["192.0.2.10/24", "2001:db8::10/64"]
-        gateways = ["192.0.2.1", "2001:db8::1"]
-        dns = ["192.0.2.54"]
-        search = ["lab.example.org"]
-        mtu = 1400
+            [[network.links]]
+            dhcp = "none"
+            accept-ra = false
+            addresses = ["192.0.2.10/24", "2001:db8::10/64"]
+            gateways = ["192.0.2.1", "2001:db8::1"]
+            dns = ["192.0.2.54"]
+            search = ["lab.example.org"]
+            mtu = 1400
 
-        [network.links.match]
-        mac = "52:54:00:12:34:56"
+            [network.links.match]
+            mac = "52:54:00:12:34:56"
 
-        [[network.links.routes]]
-        to = "198.51.100.0/24"
-        via = "192.0.2.254"
-        metric = 50
+            [[network.links.routes]]
+            to = "198.51.100.0/24"
+            via = "192.0.2.254"
+            metric = 50
 
-        [[network.links]]
-        dhcp = "v4"
+            [[network.links]]
+            dhcp = "v4"
 
-        [network.links.match]
-        name = "eth1"
-        driver = "virtio_net"
+            [network.links.match]
+            name = "eth1"
+            driver = "virtio_net"
 
-        [[network.links]]
-        name = "bond0"
+            [[network.links]]
+            name = "bond0"
 
-        [network.links.bond]
-        members = ["eth2", "52:54:00:12:34:57"]
-        mode = "802.3ad"
-        miimon-ms = 50
-        lacp-rate = "fast"
-        transmit-hash = "layer3+4"
+            [network.links.bond]
+            members = ["eth2", "52:54:00:12:34:57"]
+            mode = "802.3ad"
+            miimon-ms = 50
+            lacp-rate = "fast"
+            transmit-hash = "layer3+4"
 
-        [[network.links]]
-        name = "bond1"
+            [[network.links]]
+            name = "bond1"
 
-        [network.links.bond]
-        members = ["eth3", "eth4"]
-        primary = "eth3"
+            [network.links.bond]
+            members = ["eth3", "eth4"]
+            primary = "eth3"
 
-        [[network.links]]
-        name = "bond0.7"
-        addresses = ["203.0.113.10/24"]
+            [[network.links]]
+            name = "bond0.7"
+            addresses = ["203.0.113.10/24"]
 
-        [network.links.vlan]
-        id = 7
-        parent = "bond0"
+            [network.links.vlan]
+            id = 7
+            parent = "bond0"
 
-        [[network.links]]
-        name = "br0"
+            [[network.links]]
+            name = "br0"
 
-        [network.links.bridge]
-        members = ["eth5"]
-        stp = true
+            [network.links.bridge]
+            members = ["eth5"]
+            stp = true
 
-        [time]
-        servers = ["192.0.2.123", "ntp.example.org"]
+            [time]
+            servers = ["192.0.2.123", "ntp.example.org"]
 
-        [install]
-        disk = "smallest"
-        wipe = false
+            [install]
+            disk = "smallest"
+            wipe = false
 
-        [state]
-        disk = "/dev/vdb"
+            [state]
+            disk = "/dev/vdb"
 
-        [[files]]
-        path = "/etc/motd"
-        content = """
-        hello
-        [not a table]
-        """
-        mode = "0600"
+            [[files]]
+            path = "/etc/motd"
+            content = """
+            hello
+            [not a table]
+            """
+            mode = "0600"
 
-        [[services]]
-        name = "agent"
-        command = ["/usr/bin/agent", "--verbose"]
-        kind = "daemon"
-        needs = ["network"]
-        restart = "on-failure"
-        restart-s = 0.5
-        start-timeout-s = 10
-        stop-timeout-s = 10
-        memory-max-mib = 64
+            [[services]]
+            name = "agent"
+            command = ["/usr/bin/agent", "--verbose"]
+            kind = "daemon"
+            needs = ["network"]
+            restart = "on-failure"
+            restart-s = 0.5
+            start-timeout-s = 10
+            stop-timeout-s = 10
+            memory-max-mib = 64
 
-        [services.give-up]
-        starts = 3
-        within-s = 60
+            [services.give-up]
+            starts = 3
+            within-s = 60
 
-        [services.environment]
-        RUST_LOG = "info"
+            [services.environment]
+            RUST_LOG = "info"
 
-        [sysctl]
-        "kernel.core_pattern" = "core"
-        "net.ipv4.ip_forward" = "1"
+            [sysctl]
+            "kernel.core_pattern" = "core"
+            "net.ipv4.ip_forward" = "1"
 
-        [console]
-        status = false
+            [console]
+            status = false
 
-        [watchdog]
-        timeout-s = 30
-
-        [config]
-        ca = """
-        -----BEGIN CERTIFICATE-----
-        MA==
-        -----END CERTIFICATE-----
-        """
-    "#]],
+            [watchdog]
+            timeout-s = 30
+        "#]],
     );
 }
 
@@ -176,7 +169,7 @@ server = "x"
 
             [network.links.match]
             mac = "52:54:00:12:34:56"
-            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, sysctl, console, watchdog, config)
+            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, sysctl, console, watchdog)
             ! x.toml:2: hostname: "edge 1" is not a host name: use letters, digits and hyphens, with dots between labels, at most 64 characters (RFC 1123)
             ! x.toml:4: network.dns[1]: "192.0.2.530" is not an IP address
             ! x.toml:4: network.dns[2]: 192.0.2.53 is given already in line 4; this one is left out
@@ -188,7 +181,7 @@ server = "x"
             ! x.toml:15: network.links[1].dhcp: unknown variant `on`, expected one of `v4`, `v6`, `both`, `none`
             ! x.toml:16: network.links[2]: the link with mac 52:54:00:12:34:56 is given already in line 8; this one is left out
             ! x.toml:19: time.servers: a list is needed: put the value in [ ]
-            ! x.toml:20: kubelet: unknown key (known here: hostname, network, time, install, state, files, services, sysctl, console, watchdog, config)
+            ! x.toml:20: kubelet: unknown key (known here: hostname, network, time, install, state, files, services, sysctl, console, watchdog)
         "#]],
     );
 }
@@ -277,8 +270,6 @@ timeout-s = 1
 "../../etc/passwd" = "x"
 vm = 1
 "kernel.x" = 1.5
-[config]
-ca = "none"
 [[files]]
 path = "/etc/../usr/bin/x"
 content = ""
@@ -313,14 +304,13 @@ content = "b"
             ! x.toml:8: sysctl.../../etc/passwd: "../../etc/passwd" is not the name of a kernel setting
             ! x.toml:9: sysctl.vm: "vm" is not the name of a kernel setting
             ! x.toml:10: sysctl.kernel.x: invalid type: floating point `1.5`, expected a text or a whole number
-            ! x.toml:11: config: ca holds no certificate in PEM form
-            ! x.toml:14: files[0].path: "/etc/../usr/bin/x" is not a plain path: no empty part, no . and no ..
-            ! x.toml:16: services[0].name: "Agent" is no service name: use lower-case letters, digits and hyphens, a letter first, at most 32
-            ! x.toml:16: services[0].command: "agent" is no absolute path of a program
-            ! x.toml:22: services[1]: unknown field `comand`; did you mean "command"?, expected one of `name`, `command`, `kind`, `needs`, `after`, `ready`, `restart`, `restart-s`, `start-timeout-s`, `stop-timeout-s`, `watchdog-s`, `required`, `wanted`, `user`, `groups`, `capabilities`, `no-new-privileges`, `seccomp`, `private-tmp`, `private-dev`, `read-only`, `hidden`, `writable`, `memory-max-mib`, `memory-high-mib`, `cpu-weight`, `cpu-max-percent`, `pids-max`, `open-files-max`, `oom-score-adj`, `working-dir`, `give-up`, `environment`
-            ! x.toml:25: files[1].content: invalid type: integer `5`, expected a string
-            ! x.toml:29: files[2].mode: "9999" is not a mode in octal such as "0644" (at most 0777)
-            ! x.toml:30: files[3]: /etc/motd is given already in line 26; this one is left out
+            ! x.toml:12: files[0].path: "/etc/../usr/bin/x" is not a plain path: no empty part, no . and no ..
+            ! x.toml:14: services[0].name: "Agent" is no service name: use lower-case letters, digits and hyphens, a letter first, at most 32
+            ! x.toml:14: services[0].command: "agent" is no absolute path of a program
+            ! x.toml:20: services[1]: unknown field `comand`; did you mean "command"?, expected one of `name`, `command`, `kind`, `needs`, `after`, `ready`, `restart`, `restart-s`, `start-timeout-s`, `stop-timeout-s`, `watchdog-s`, `required`, `enabled`, `wanted`, `user`, `groups`, `capabilities`, `no-new-privileges`, `seccomp`, `private-tmp`, `private-dev`, `read-only`, `hidden`, `writable`, `memory-max-mib`, `memory-high-mib`, `cpu-weight`, `cpu-max-percent`, `pids-max`, `open-files-max`, `oom-score-adj`, `working-dir`, `give-up`, `environment`
+            ! x.toml:23: files[1].content: invalid type: integer `5`, expected a string
+            ! x.toml:27: files[2].mode: "9999" is not a mode in octal such as "0644" (at most 0777)
+            ! x.toml:28: files[3]: /etc/motd is given already in line 24; this one is left out
         "#]],
     );
 }
