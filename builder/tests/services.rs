@@ -20,7 +20,8 @@ fn catalog(dir: &Path, packages: &[(&str, &str)]) -> Catalog {
     symlink(repo.join("kernel-config"), dir.join("kernel-config")).unwrap();
     fs::create_dir(dir.join("images")).unwrap();
     let names: Vec<&str> = packages.iter().map(|(name, _)| *name).collect();
-    let budgets = "kernel-bytes = { x86_64 = 1, aarch64 = 1 }\nuki-bytes = 1\nmemory-at-ready-kib = 1\nready-ms = 1\n";
+    let budgets =
+        "kernel-bytes = { x86_64 = 1, aarch64 = 1 }\nuki-bytes = 1\nmemory-at-ready-kib = 1\nready-ms = 1\n";
     let image = format!("summary = \"x\"\npackages = {names:?}\n[budgets]\n{budgets}");
     fs::write(dir.join("images/test.toml"), image).unwrap();
     for (name, text) in packages {

@@ -10,11 +10,14 @@ fn the_published_files_are_up_to_date() {
 }
 
 fn is_valid(text: &str) -> bool {
-    let schema: serde_json::Value = serde_json::from_str(&schema::json()).unwrap();
-    let table: toml::Table = text.parse().unwrap();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let errors: Vec<String> =
-        validator.iter_errors(&serde_json::to_value(table).unwrap()).map(|e| e.to_string()).collect();
+    let schema: serde_json::Value =
+        serde_json::from_str(&schema::json()).expect("the committed files are well-formed");
+    let table: toml::Table = text.parse().expect("the committed files are well-formed");
+    let validator = jsonschema::validator_for(&schema).expect("the committed files are well-formed");
+    let errors: Vec<String> = validator
+        .iter_errors(&serde_json::to_value(table).expect("the committed files are well-formed"))
+        .map(|e| e.to_string())
+        .collect();
     errors.is_empty()
 }
 

@@ -108,7 +108,8 @@ impl Gathered {
         }
         if let Some(url) = layer.url {
             // Without the address, which may hold a password. It counts as a mistake, because something is missing.
-            self.errors.push(format!("{name}: this host does not fetch a config from a URL; give its text instead"));
+            self.errors
+                .push(format!("{name}: this host does not fetch a config from a URL; give its text instead"));
             // One is kept for a service that can: the one of the highest source that names one.
             self.url.get_or_insert(url);
         }
