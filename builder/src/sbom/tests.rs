@@ -11,6 +11,7 @@ use crate::compile::crates::{CRATES, Crate};
 use crate::digest::Digest;
 use crate::lock::FILE_NAME;
 use crate::machine_config::MachineConfig;
+use crate::programs::Programs;
 use crate::spec::Catalog;
 use crate::store::Store;
 
@@ -18,8 +19,8 @@ fn made(arch: Arch) -> (String, RootTree) {
     let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let (catalog, lock) = (Catalog::new(repo), Lock::load(&repo.join(FILE_NAME)).unwrap());
     let locked = build::plan(&catalog, &"minimal".parse().unwrap(), arch).unwrap().lock(&lock).unwrap();
-    let mut tree =
-        assemble::root_tree(&locked, &MachineConfig::NONE, repo, &assemble::Inputs::default()).unwrap();
+    let brought = Programs::stand_ins(locked.plan()).added_to(assemble::Inputs::default());
+    let mut tree = assemble::root_tree(&locked, &MachineConfig::NONE, repo, &brought).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).unwrap();
     let output = |name: &str, files: &[(&str, &[u8])]| {
