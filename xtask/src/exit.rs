@@ -128,6 +128,7 @@ fn class_of_build(error: &BuildError) -> Option<u8> {
         BuildError::Debian(_) => Some(SPEC),
         BuildError::Compile(error) => class_of_compile(error),
         BuildError::Pack(PackError::Process(_)) => Some(TOOL),
+        BuildError::Pack(PackError::Tools(error)) => class_of_tools(error),
         BuildError::Hardening(HardeningError::Differs { .. } | HardeningError::Spec(_)) => Some(SPEC),
         BuildError::Hardening(HardeningError::Tools(error)) => class_of_tools(error),
         BuildError::Hardening(HardeningError::Process(_) | HardeningError::Report(_)) => Some(TOOL),

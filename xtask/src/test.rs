@@ -66,10 +66,11 @@ fn artifacts(
     let out = context.catalog.root().join(OUT).join(arch.name());
     let built = image::build(context, image, arch, &Order::plain(&Format::ALL, &out))?;
     if command_line {
-        context.progress.line("== command line, with the tools that the build has unpacked");
+        context.progress.line("== command line and network, with the tools of the tool trees");
+        context.toolbox().tree("test")?;
         // The whole workspace again: another selection of packages would compile them anew with other features.
         let process = Process::new(&context.host.cargo)
-            .args(["test", "--quiet", "--workspace", "--test", "with_tools"])
+            .args(["test", "--quiet", "--workspace", "--test", "with_tools", "--test", "namespaces"])
             .env(STORE_VARIABLE, &context.host.store)
             .env(IMAGE_VARIABLE, format!("{image} {arch}"));
         succeed(context, process)?;

@@ -89,7 +89,7 @@ fn offline_with_an_empty_store() {
     bench.fails(
         bench.image(&["--offline"]),
         INPUT,
-        &["the store lacks: 3", "the first is shell:all", "without --offline"],
+        &["the store lacks: 2", "the first is shell:all", "without --offline"],
     );
     assert_eq!(bench.mirror.asked(), [""; 0]);
 }

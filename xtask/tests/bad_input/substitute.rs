@@ -10,6 +10,8 @@ use crate::support::{Bench, damage, listing, names, only, run, text};
 
 /// The package that only building a kernel asks for.
 const SOURCE: &str = "linux-source-6.12";
+/// What a build takes: the kernel, PID 1 and the empty state partition.
+const OUTPUTS: usize = 3;
 
 /// A bench that has built, whose store others may use.
 fn donor() -> Bench {
@@ -59,7 +61,7 @@ fn kernel_was_built(bench: &Bench) -> bool {
 fn from_a_folder() {
     let (donor, bench) = (donor(), Bench::new());
     let text = build(&bench, &donor, &donor.store().display().to_string(), &[]);
-    assert_eq!(text.matches("taken from").count(), 2, "{text}");
+    assert_eq!(text.matches("taken from").count(), OUTPUTS, "{text}");
     assert!(text.contains("config release vmlinuz ("), "{text}");
     assert!(!kernel_was_built(&bench), "the kernel was built");
 }
@@ -68,7 +70,7 @@ fn from_a_folder() {
 fn from_an_address() {
     let (donor, bench) = (donor(), Bench::new());
     let text = build(&bench, &donor, &serve(&donor), &[]);
-    assert_eq!(text.matches("taken from http://127.0.0.1").count(), 2, "{text}");
+    assert_eq!(text.matches("taken from http://127.0.0.1").count(), OUTPUTS, "{text}");
     assert!(!kernel_was_built(&bench), "the kernel was built");
 }
 
@@ -117,7 +119,7 @@ fn damaged_list_and_missing_file_in_a_folder() {
         }
         let text = build(&bench, &donor, &copy.display().to_string(), &[]);
         assert!(text.contains(words), "{text}");
-        assert_eq!(text.matches("taken from").count(), 1, "the other entry is good\n{text}");
+        assert_eq!(text.matches("taken from").count(), OUTPUTS - 1, "the other entries are good\n{text}");
     }
 }
 
@@ -189,7 +191,7 @@ fn offline_takes_folders_and_refuses_addresses() {
     fs::remove_file(only(&bench.store().join("blobs"), &bench.pins[SOURCE].sha256.to_string()))
         .expect("a download");
     let text = build(&bench, &donor, &donor.store().display().to_string(), &["--offline"]);
-    assert_eq!(text.matches("taken from").count(), 2, "{text}");
+    assert_eq!(text.matches("taken from").count(), OUTPUTS, "{text}");
 
     let mut command = bench.image(&["--offline"]);
     command.env("LEPTON_SUBSTITUTE", "http://127.0.0.1:1/shared");

@@ -87,6 +87,9 @@ fn bond_lacp(field: &mut Field) {
          bond = { members = [\"eth0\", \"eth1\"], mode = \"802.3ad\", lacp-rate = \"fast\" }\n",
     );
     field.wait("a lease on the VLAN of the bond", |field| field.addresses("bond0.7", "dhcp").len() == 1);
-    let bond = field.ip_there("-d link show dev bond0");
-    assert!(bond.contains("mode 802.3ad") && bond.contains("ad_num_ports 2"), "{bond}");
+    // LACP joins the second member some time after the first carries traffic.
+    field.wait("both members in one aggregator", |field| {
+        let bond = field.ip_there("-d link show dev bond0");
+        bond.contains("mode 802.3ad") && bond.contains("ad_num_ports 2")
+    });
 }
