@@ -116,7 +116,9 @@ impl Field {
     /// Starts chronyd, which does not touch the clock.
     pub(crate) fn chronyd(&mut self, config: &str) {
         let path = self.path("chrony.conf");
-        fs::write(&path, config).expect("a configuration");
+        // chronyd removes this file when it ends, so it must be one of the test's own.
+        let own = format!("{config}\npidfile {}\n", self.path("chronyd.pid").display());
+        fs::write(&path, own).expect("a configuration");
         let mut words = Self::tool("chronyd");
         words.extend(["-d", "-x", "-U", "-u", "root", "-f"].map(str::to_owned));
         words.push(path.display().to_string());

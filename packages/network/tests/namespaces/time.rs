@@ -17,7 +17,7 @@ pub(crate) const ALL: &[Scenario] = &[("ntp_steps_once", ntp_steps_once), ("ntp_
 
 const SECOND: i128 = 1_000_000_000;
 /// A server of its own, as far away from a reference clock as a home router.
-const CHRONY: &str = "local stratum 3\nallow 127.0.0.0/8\ncmdport 0\npidfile /dev/null\nbindcmdaddress /\n";
+const CHRONY: &str = "local stratum 3\nallow 127.0.0.0/8\ncmdport 0\nbindcmdaddress /\n";
 
 #[derive(Debug, Default)]
 struct State {
