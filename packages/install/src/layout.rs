@@ -94,9 +94,9 @@ impl Layout {
     /// What is to be written to `disk`.
     pub(crate) fn job(self, disk: &Disk, keep_state: bool) -> Job {
         let range = |start, end| Range { start, end };
-        let mut mark = vec![0; BLOCK as usize];
-        mark[..MARK.len()].copy_from_slice(MARK);
         let zeroes = |count: u64| vec![0; usize::try_from(count).expect("a few blocks")];
+        let mut mark = zeroes(BLOCK);
+        mark[..MARK.len()].copy_from_slice(MARK);
         let (spoil, body, last) = if keep_state {
             // Both boot sectors of the volume: without them it is none.
             let esp = range(ESP_START, ESP_START + ESP_BYTES);
