@@ -16,6 +16,8 @@ use crate::say;
 const KILLS: u32 = 100;
 /// Nothing here takes longer, on the slowest machine.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Long enough for PID 1 to close what this program has let go of.
+const SETTLE: Duration = Duration::from_secs(5);
 /// An answer of PID 1 while a service floods its log.
 const QUICK: Duration = Duration::from_secs(2);
 
@@ -49,7 +51,16 @@ pub(crate) fn judge() -> io::Result<ExitCode> {
 
 fn kill_each() -> Result<String, String> {
     let count = || Ok::<_, String>((names("/proc/1/fd")?, cgroups()?, zombies()?));
-    let before = count()?;
+    // PID 1 closes its end of this program's last connection a moment after this program does.
+    let mut before = count()?;
+    loop {
+        sleep(Duration::from_millis(200));
+        let now = count()?;
+        if now == before {
+            break;
+        }
+        before = now;
+    }
     for name in ["steady", "plain"] {
         for round in 0..KILLS {
             let was = until(name, |status| status.state == ServiceState::Ready && status.pid.is_some())?;
@@ -65,7 +76,13 @@ fn kill_each() -> Result<String, String> {
             }
         }
     }
-    let after = count()?;
+    // What is only late goes within this time; a leak stays.
+    let deadline = Instant::now() + SETTLE;
+    let mut after = count()?;
+    while after != before && Instant::now() < deadline {
+        sleep(Duration::from_millis(50));
+        after = count()?;
+    }
     let facts = format!(
         "kills={} fds={}/{} cgroups={}/{} zombies={}/{}",
         2 * KILLS,

@@ -47,8 +47,11 @@ fn report(context: &Context, one: &Path, two: &Path, name: &Path) -> Result<Stri
     // The names say what kind of file it is, and tell the two apart in the report.
     let shown: PathBuf = name.file_name().unwrap_or_default().into();
     let (first, second) = (format!("/first/{}", shown.display()), format!("/second/{}", shown.display()));
+    // It looks for this library through ldconfig's cache, which a tool tree has not.
+    let library = format!("/usr/lib/{}/libarchive.so.13", context.host.arch.gnu_triplet());
     let process = tree
         .program("timeout")
+        .env("LIBARCHIVE", library)
         .read_only(one, &first)
         .read_only(two, &second)
         .args([SECONDS, "diffoscope", "--text", "-", "--max-text-report-size", "65536"])
