@@ -1,0 +1,1 @@
+//! The published CRI v1 interface: messages, client and server.

@@ -1,0 +1,3 @@
+//! Makes one container from an OCI bundle, through libcontainer.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The process that keeps one pod's containers while the runtime is away.

@@ -1,0 +1,3 @@
+//! The process that keeps one pod's containers while the runtime is away.
+
+fn main() {}

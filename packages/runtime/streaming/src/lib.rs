@@ -1,0 +1,1 @@
+//! The streaming server of CRI: exec, attach and port-forward.
