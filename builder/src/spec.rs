@@ -110,6 +110,9 @@ pub struct Budgets {
     pub memory_at_ready_kib: u64,
     /// Virtual time from kernel start to the ready line.
     pub ready_ms: u64,
+    /// The same in percent of the time from kernel start to the start of PID 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready_percent_of_start: Option<u64>,
 }
 
 /// A package's recipe.

@@ -104,6 +104,7 @@ pub(crate) fn boot_context(context: &Context, built: &Built, out: &Path) -> Resu
         cmdline: plan.cmdline.clone(),
         budgets: Budgets {
             ready_ms: plan.budgets.ready_ms,
+            ready_percent_of_start: plan.budgets.ready_percent_of_start,
             mem_used_kb: plan.budgets.memory_at_ready_kib,
             kernel_bytes: plan.budgets.kernel_bytes.of(plan.arch),
             uki_bytes: plan.budgets.uki_bytes,

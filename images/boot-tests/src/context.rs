@@ -19,6 +19,8 @@ use crate::runner::Peer;
 pub struct Budgets {
     /// Virtual milliseconds from the kernel's start to the `lepton: ready` line.
     pub ready_ms: u64,
+    /// The same in percent of the time to the start of PID 1, for images that limit it.
+    pub ready_percent_of_start: Option<u64>,
     /// Memory in use at that line, in KiB.
     pub mem_used_kb: u64,
     /// The compressed kernel, in bytes.

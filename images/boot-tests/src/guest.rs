@@ -12,6 +12,7 @@ use lepton_builder::process::ProcessError;
 use tempfile::TempDir;
 
 use crate::console::{Console, ConsoleError};
+use crate::field::{self, Ran};
 use crate::machine::Machine;
 use crate::qemu::{self, QMP_SOCKET, Serial};
 use crate::qmp::{Qmp, QmpError};
@@ -22,6 +23,10 @@ use crate::ready::{FAILED, POWER_OFF, REBOOT, Ready};
 const DEAD_ENDS: [&str; 3] = [FAILED, "Kernel panic - not syncing", "UEFI Interactive Shell"];
 /// How often a process is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(20);
+/// How long something may take in the guest's networks: machines that run many tests at a time are slow.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Time between two looks at them.
+const BETWEEN: Duration = Duration::from_millis(300);
 /// How long a guest that failed may go on printing before its log is taken.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -82,6 +87,14 @@ pub enum GuestError {
     Unexpected {
         /// What should be.
         fact: String,
+        /// What was printed.
+        log: Log,
+    },
+    /// Commands beside the guest cannot be run.
+    #[error("cannot run commands in the guest's networks{log}")]
+    Field {
+        /// Why.
+        source: io::Error,
         /// What was printed.
         log: Log,
     },
@@ -156,6 +169,43 @@ impl Guest {
     pub fn wait_restart(mut self) -> Result<(), GuestError> {
         self.wait_for("the restart line", |line| line.contains(REBOOT).then_some(()))?;
         self.wait_end("the end after the restart")
+    }
+
+    /// Plugs the cable of card `index` of a [`crate::machine::Network::Field`] in, or pulls it.
+    pub fn set_link(&self, index: usize, is_up: bool) -> Result<(), GuestError> {
+        self.control(|qmp| qmp.set_link(&format!("net{index}"), is_up))
+    }
+
+    /// Holds the guest and its clock for so long.
+    pub fn pause(&self, time: Duration) -> Result<(), GuestError> {
+        self.control(|qmp| {
+            qmp.stop()?;
+            std::thread::sleep(time);
+            qmp.go_on()
+        })
+    }
+
+    /// Runs a shell script among the servers of a [`crate::machine::Network::Field`], where `netN` leads to card N.
+    pub fn there(&self, script: &str) -> Result<Ran, GuestError> {
+        let ran = field::run(self.run.path(), script, self.deadline);
+        ran.map_err(|source| GuestError::Field { source, log: self.log() })
+    }
+
+    /// Runs a script again and again until it succeeds, and gives what it printed then.
+    pub fn until(&self, what: &str, script: &str) -> Result<String, GuestError> {
+        let deadline = self.deadline.min(Instant::now() + PATIENCE);
+        loop {
+            let ran = self.there(script)?;
+            if ran.is_success {
+                return Ok(ran.output);
+            }
+            if Instant::now() > deadline {
+                let logs = self.there(field::TELL)?.output;
+                let fact = format!("{what}\n{}\n{logs}", ran.output.trim());
+                return Err(GuestError::Unexpected { fact, log: self.log() });
+            }
+            std::thread::sleep(BETWEEN);
+        }
     }
 
     /// Waits for a line that contains `text`.

@@ -7,6 +7,7 @@
 mod boots;
 pub mod console;
 pub mod context;
+mod field;
 pub mod guest;
 mod judges;
 pub mod machine;
@@ -17,6 +18,7 @@ pub mod runner;
 
 pub use boots::measure;
 pub use context::{Budgets, Context, Goldens};
+pub use field::Ran;
 pub use guest::{Guest, interactive};
 pub use machine::Machine;
 pub use runner::{Peer, Selection, Summary, list, peers, run};

@@ -132,6 +132,8 @@ pub struct Forward {
 pub enum Network {
     /// There is no card.
     None,
+    /// A cable on which nobody answers.
+    Silent,
     /// QEMU's own network without a way out: the guest is 10.0.2.15, DHCP and TFTP answer at 10.0.2.2.
     Isolated,
     /// The same with the machine's network behind it: for `cargo xtask run`.
@@ -150,6 +152,15 @@ pub enum Network {
         dir: PathBuf,
         /// Name below it.
         file: String,
+    },
+    /// Networks of a test: card N of the machine is the tap device `netN` of the sandbox's own network namespace, where
+    /// the shell script `setup` starts servers before the machine, and [`crate::Guest::there`] runs commands beside it.
+    /// Needs `/dev/net/tun`.
+    Field {
+        /// Number of cards.
+        cards: usize,
+        /// Commands; the first that fails ends the run.
+        setup: String,
     },
 }
 
@@ -181,6 +192,7 @@ pub struct Machine {
     pub(crate) nic: Nic,
     pub(crate) network: Network,
     pub(crate) clock: Clock,
+    pub(crate) date: Option<String>,
     pub(crate) fw_cfg: Vec<(String, String)>,
     pub(crate) oem_strings: Vec<String>,
 }
@@ -198,6 +210,7 @@ impl Machine {
             nic: Nic::Virtio,
             network: Network::Isolated,
             clock: Clock::Real,
+            date: None,
             fw_cfg: Vec::new(),
             oem_strings: Vec::new(),
         }
@@ -248,6 +261,12 @@ impl Machine {
     /// Chooses how time passes.
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Starts the machine's battery-backed clock at this date (`2026-01-01T00:00:00`) instead of the right one.
+    pub fn date(mut self, date: &str) -> Self {
+        self.date = Some(date.to_owned());
         self
     }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use lepton_builder::arch::Arch;
 use lepton_builder::sandbox::{self, Sandbox};
 
+use crate::field;
 use crate::machine::{Bus, Clock, Disk, DiskFormat, Firmware, Machine, Network, Nic, Writes};
 
 /// Folder of the run inside the sandbox: sockets, firmware variables, overlays.
@@ -18,10 +19,13 @@ pub(crate) const QMP_SOCKET: &str = "qmp";
 const VARIABLES: &str = "variables.fd";
 /// Folder inside the sandbox that a network boot serves.
 const SERVED: &str = "/srv/boot";
-/// Locally administered address in QEMU's range, the same in every run.
-const MAC: &str = "52:54:00:12:34:56";
+/// Locally administered address in QEMU's range, the same in every run; further cards have the next ones.
+const MAC: u64 = 0x5254_0012_3456;
 /// Address of the sandbox on the network of an HTTP boot (TEST-NET-1, RFC 5737).
 const HTTP_SERVER: &str = "192.0.2.1";
+
+/// Tap devices are there before QEMU starts, so that it needs no scripts of its own.
+const NO_SCRIPTS: &str = "script=no,downscript=no";
 
 /// Where the guest's serial console goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +73,12 @@ pub(crate) fn sandbox(
                 program(machine.arch),
             ])
         }
+        Network::Field { cards, setup } => {
+            field::prepare(run, setup)?;
+            let words = ["-ec", field::BOOT, "field"].map(str::to_owned);
+            let sandbox = Sandbox::new(tools, "sh").device("/dev/net/tun").args(words);
+            sandbox.args([cards.to_string(), program(machine.arch).to_owned()])
+        }
         _ => Sandbox::new(tools, program(machine.arch)),
     };
     // Overlays of discarded writes grow in the run's folder, not in the memory behind /tmp.
@@ -89,7 +99,7 @@ pub(crate) fn sandbox(
     Ok(match &machine.network {
         Network::Host(_) => sandbox.network(sandbox::Network::Host),
         Network::Tftp { dir, .. } | Network::Http { dir, .. } => sandbox.read_only(dir, SERVED),
-        Network::None | Network::Isolated => sandbox,
+        Network::None | Network::Silent | Network::Isolated | Network::Field { .. } => sandbox,
     })
 }
 
@@ -171,6 +181,8 @@ fn base(machine: &Machine, args: &mut Args) {
         args.add("-seed", "1");
         args.add("-rtc", "base=2026-01-01T00:00:00,clock=vm");
         args.add("-icount", "shift=0,sleep=off");
+    } else if let Some(date) = &machine.date {
+        args.add("-rtc", format!("base={date}"));
     }
 }
 
@@ -180,6 +192,8 @@ fn network(machine: &Machine, args: &mut Args) {
             args.add("-nic", "none");
             return;
         }
+        // A hub with no other port.
+        Network::Silent => "hubport,id=net,hubid=0".to_owned(),
         Network::Isolated => "user,id=net".to_owned(),
         Network::Host(forwards) => forwards.iter().fold("user,id=net".to_owned(), |text, forward| {
             format!("{text},hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest)
@@ -190,16 +204,19 @@ fn network(machine: &Machine, args: &mut Args) {
             for way in ["IPv4PXESupport", "IPv6PXESupport", "IPv6Support"] {
                 args.add("-fw_cfg", format!("name=opt/org.tianocore/{way},string=no"));
             }
-            "tap,id=net,ifname=boot0,script=no,downscript=no".to_owned()
+            format!("tap,id=net,ifname=boot0,{NO_SCRIPTS}")
+        }
+        Network::Field { cards, .. } => {
+            for card in 0..*cards {
+                // Checksums are whole on the cable, for programs that look at frames.
+                args.add("-netdev", format!("tap,id=net{card},ifname=net{card},vnet_hdr=off,{NO_SCRIPTS}"));
+                args.add("-device", format!("{},romfile=", nic(machine.nic, &format!("net{card}"), card)));
+            }
+            return;
         }
     };
     args.add("-netdev", backend);
-    let model = match machine.nic {
-        Nic::Virtio => "virtio-net-pci",
-        Nic::Vmxnet3 => "vmxnet3",
-        Nic::E1000e => "e1000e",
-    };
-    let mut device = format!("{model},netdev=net,mac={MAC}");
+    let mut device = nic(machine.nic, "net", 0);
     // The option ROM is iPXE. UEFI has drivers of its own, and a BIOS boot from disk would only wait for it.
     let is_ipxe = machine.firmware == Firmware::Bios && machine.network.is_boot_source();
     if !is_ipxe {
@@ -209,6 +226,22 @@ fn network(machine: &Machine, args: &mut Args) {
         device.push_str(",bootindex=0");
     }
     args.add("-device", device);
+}
+
+/// The device of card `index` on the cable `netdev`.
+fn nic(model: Nic, netdev: &str, index: usize) -> String {
+    let model = match model {
+        Nic::Virtio => "virtio-net-pci",
+        Nic::Vmxnet3 => "vmxnet3",
+        Nic::E1000e => "e1000e",
+    };
+    format!("{model},netdev={netdev},mac={}", mac(index))
+}
+
+/// Hardware address of card `index`.
+pub(crate) fn mac(index: usize) -> String {
+    let bytes = (MAC + index as u64).to_be_bytes();
+    bytes[2..].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
 fn disk_arguments(arch: Arch, index: usize, disk: &Disk, boot: usize, args: &mut Args) {

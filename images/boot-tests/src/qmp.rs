@@ -75,6 +75,21 @@ impl Qmp {
         self.execute("send-key", json!({ "keys": keys }))
     }
 
+    /// Plugs the cable of a card in or pulls it.
+    pub fn set_link(&mut self, netdev: &str, is_up: bool) -> Result<(), QmpError> {
+        self.execute("set_link", json!({"name": netdev, "up": is_up}))
+    }
+
+    /// Stops the guest's processors and its time.
+    pub fn stop(&mut self) -> Result<(), QmpError> {
+        self.execute("stop", json!({}))
+    }
+
+    /// Lets them go on.
+    pub fn go_on(&mut self) -> Result<(), QmpError> {
+        self.execute("cont", json!({}))
+    }
+
     fn execute(&mut self, command: &str, arguments: Value) -> Result<(), QmpError> {
         let text = format!("{}\n", json!({"execute": command, "arguments": arguments}));
         let answer = self.stream.get_mut().write_all(text.as_bytes()).and_then(|()| self.answer());

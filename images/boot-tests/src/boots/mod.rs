@@ -4,6 +4,7 @@
 
 mod config;
 mod disk;
+mod field;
 mod install;
 mod iso;
 mod kernel;
@@ -53,6 +54,11 @@ pub(crate) const TESTS: &[Test] = &[
     always("pxe-ipxe", PC, network::ipxe),
     always("pxe-uefi", ANY, network::pxe),
     always("http-uefi", ANY, network::http),
+    always("network-dhcp", ANY, field::dhcp),
+    always("network-ipv6", ANY, field::by_router),
+    always("network-words", ANY, field::on_the_command_line),
+    always("network-lacp", ANY, field::lacp),
+    with_all("network-clock", ANY, field::clock),
     always("services", ANY, services::misbehave).with(&[Peer::ServiceTests]),
     always("state-grow", ANY, state::grows),
     always("state-grow-4k", ANY, state::grows_4k),

@@ -193,3 +193,24 @@ fn network_boots_come_before_disks() {
         -device virtio-blk-pci,drive=disk0,serial=disk0,bootindex=1"#]],
     );
 }
+
+#[test]
+fn cards_of_a_field() {
+    let field = Network::Field { cards: 2, setup: String::new() };
+    let machine =
+        Machine::new(Arch::X86_64).firmware(Firmware::Bios).date("2020-01-01T00:00:00").network(field);
+    let text = arguments(&machine, Serial::Output).join(" ");
+    let found = text.split_once("-rtc ").map(|(_, rest)| rest).unwrap_or_default();
+    expect![[r#"
+        base=2020-01-01T00:00:00
+        -chardev stdio,id=serial,signal=off
+        -chardev socket,id=qmp,path=/run/lepton/qmp,server=on,wait=off
+        -mon chardev=qmp,mode=control
+        -serial chardev:serial
+        -netdev tap,id=net0,ifname=net0,vnet_hdr=off,script=no,downscript=no
+        -device virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile=
+        -netdev tap,id=net1,ifname=net1,vnet_hdr=off,script=no,downscript=no
+        -device virtio-net-pci,netdev=net1,mac=52:54:00:12:34:57,romfile="#]]
+    .assert_eq(&found.replace(" -", "\n-"));
+    assert_eq!(mac(11), "52:54:00:12:34:61");
+}
