@@ -23,7 +23,7 @@ use crate::ready::Ready;
 
 /// dnsmasq with what it leases in `leases`; names are answered, and who asks is logged.
 const DNSMASQ: &str = "dnsmasq --conf-file=/dev/null --user= --group= --pid-file=$PWD/dnsmasq.pid --log-facility=$PWD/dnsmasq.log \
-    --dhcp-leasefile=$PWD/leases --dhcp-authoritative --no-ping --log-dhcp --log-queries --no-hosts --no-resolv --bind-dynamic";
+    --dhcp-leasefile=$PWD/leases --dhcp-authoritative --no-ping --log-dhcp --log-queries --local=/example.org/ --no-hosts --no-resolv --bind-dynamic";
 
 /// chronyd, which serves the time of this machine and does not touch it. It looks for a user's name, and removes its
 /// own file in the end: both are its own.
@@ -45,6 +45,12 @@ fn machine(
     let kernel = cx.kernel()?.cmdline(&format!("{} loglevel=6 {words}", cx.cmdline));
     let machine = super::kernel::machine(cx)?.kernel(kernel).network(Network::Field { cards, setup });
     Ok(if config.is_empty() { machine } else { machine.fw_cfg("opt/lepton/config", config) })
+}
+
+/// Starts it. What is waited for here takes its time on any machine, such as a renewal: it may last twice as long as
+/// other boots.
+fn start(cx: &Context, machine: &Machine) -> Result<Guest, TestError> {
+    Ok(Guest::start(machine, &cx.tools, cx.limit * 2)?)
 }
 
 /// Waits until it is ready, with its network service, and without mistakes in its config.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{CHRONYD, DNSMASQ, answers, is_silent, leased, logged, machine, ready};
+use super::{CHRONYD, DNSMASQ, answers, is_silent, leased, logged, machine, ready, start};
 use crate::Context;
 use crate::context::TestError;
 use crate::guest::{Guest, GuestError};
@@ -21,7 +21,7 @@ fn setup(options: &str) -> String {
     format!(
         "ip addr add 192.0.2.1/24 dev net0\nip addr add 198.51.100.1/24 dev net1\nip addr add {BEHIND}/32 dev lo\n\
          {DNSMASQ} --interface=net0 --dhcp-range=192.0.2.50,192.0.2.60,255.255.255.0,120 --dhcp-option=option:T1,5 \
-         --dhcp-host={},edge-7 --address=/time.example.org/192.0.2.1 {options}\n{CHRONYD}",
+         --dhcp-host={},edge-7 --host-record=time.example.org,192.0.2.1 {options}\n{CHRONYD}",
         mac(0)
     )
 }
@@ -34,7 +34,7 @@ pub(crate) fn dhcp(cx: &Context) -> Result<(), TestError> {
         mac(0),
         mac(1)
     );
-    let mut guest = cx.start(&machine(cx, (2, setup("")), "", &config)?.date(LONG_AGO))?;
+    let mut guest = start(cx, &machine(cx, (2, setup("")), "", &config)?.date(LONG_AGO))?;
     let ready = ready(&mut guest)?;
     guest.require(ready.addresses.iter().any(|address| address == STATIC), || {
         "static addresses are there when the host is ready".to_owned()
@@ -101,7 +101,7 @@ fn is_right(guest: &Guest, address: &str) -> Result<(), GuestError> {
 /// The server of the lease is asked; the first error is stepped, a later one steered.
 pub(crate) fn clock(cx: &Context) -> Result<(), TestError> {
     let options = "--dhcp-option=option:ntp-server,192.0.2.1";
-    let mut guest = cx.start(&machine(cx, (2, setup(options)), "", "")?.date(LONG_AGO))?;
+    let mut guest = start(cx, &machine(cx, (2, setup(options)), "", "")?.date(LONG_AGO))?;
     ready(&mut guest)?;
     let address = leased(&guest, "192.0.2.")?;
     is_right(&guest, &address)?;

@@ -1,6 +1,6 @@
 //! A network with nothing but router advertisements.
 
-use super::{DNSMASQ, answers, is_silent, logged, machine, ready};
+use super::{DNSMASQ, answers, is_silent, logged, machine, ready, start};
 use crate::Context;
 use crate::context::TestError;
 
@@ -21,7 +21,7 @@ fn router(prefix: &str) -> String {
 pub(crate) fn by_router(cx: &Context) -> Result<(), TestError> {
     let setup = format!("ip addr add {BEHIND}/128 dev lo nodad\n{}", router("2001:db8:1"));
     let config = "[time]\nservers = [\"time.example.org\"]\n";
-    let mut guest = cx.start(&machine(cx, (1, setup), "", config)?)?;
+    let mut guest = start(cx, &machine(cx, (1, setup), "", config)?)?;
     ready(&mut guest)?;
     let first = format!("2001:db8:1:0:{INTERFACE}");
     answers(&guest, &first, BEHIND)?;

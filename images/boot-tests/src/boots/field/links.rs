@@ -1,6 +1,6 @@
 //! A bond with IEEE 802.1AX (802.3ad), with a VLAN on it, from the machine config.
 
-use super::{DNSMASQ, answers, leased, machine, ready};
+use super::{DNSMASQ, answers, leased, machine, ready, start};
 use crate::Context;
 use crate::context::TestError;
 
@@ -21,7 +21,7 @@ pub(crate) fn lacp(cx: &Context) -> Result<(), TestError> {
          python3 switch.py lan0 net0 net1 --lacp --tag 7 >switch.log 2>&1 &\n\
          {DNSMASQ} --interface=lan0 --dhcp-range=192.0.2.50,192.0.2.60,255.255.255.0,120"
     );
-    let mut guest = cx.start(&machine(cx, (2, setup), "", CONFIG)?)?;
+    let mut guest = start(cx, &machine(cx, (2, setup), "", CONFIG)?)?;
     ready(&mut guest)?;
     let address = leased(&guest, "192.0.2.")?;
     answers(&guest, &address, "192.0.2.1")?;

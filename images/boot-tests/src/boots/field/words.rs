@@ -1,6 +1,6 @@
 //! Network by the kernel command line alone: a static address without any server on its cable, a VLAN, and a bond.
 
-use super::{DNSMASQ, answers, leased, logged, machine, ready};
+use super::{DNSMASQ, answers, leased, logged, machine, ready, start};
 use crate::Context;
 use crate::context::TestError;
 use crate::qemu::mac;
@@ -21,7 +21,7 @@ pub(crate) fn on_the_command_line(cx: &Context) -> Result<(), TestError> {
          --dhcp-range=198.51.100.50,198.51.100.60,255.255.255.0,120 --dhcp-range=198.18.0.50,198.18.0.60,255.255.255.0,120",
         mac(2)
     );
-    let mut guest = cx.start(&machine(cx, (4, setup), WORDS, "")?)?;
+    let mut guest = start(cx, &machine(cx, (4, setup), WORDS, "")?)?;
     let ready = ready(&mut guest)?;
     guest.require(ready.hostname == "edge-9", || "the host is named by its command line".to_owned())?;
     guest.require(ready.addresses.iter().any(|address| address == "192.0.2.10"), || {
