@@ -1,4 +1,4 @@
-//! Starts the installer when the kernel command line asks for it (`lepton.install=`).
+//! Starts the installer when the kernel command line (`lepton.install=`) or the machine config asks for it.
 //!
 //! What it does is its own business (`packages/install`). PID 1 only waits for the check, which takes as long as finding
 //! the medium, so that the ready line can say why nothing will be installed.

@@ -64,7 +64,7 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
     run("fill /etc", etc::fill)?;
 
     let gathered = run("gather machine config", || Ok::<_, Infallible>(source::gather(&cmdline, &options)))?;
-    options.state_disk = options.state_disk.or_else(|| gathered.config.state.disk.clone());
+    options.fill_from(&gathered.config);
 
     run("set kernel settings", sysctl::apply)?;
     let config_errors = run("apply machine config", || Ok::<_, Infallible>(source::apply(&gathered.config)))?;
@@ -83,6 +83,7 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
 
     let mut services = run("prepare services", || {
         let (specs, service_errors) = load::load(&gathered.config.services);
+        let late = source::Late::new(&gathered);
         let config_errors = [gathered.errors, config_errors].concat();
         let host = Host {
             image: OsRelease::read(),
@@ -98,6 +99,7 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
             .concat(),
             state,
             sources: gathered.sources,
+            late,
             is_named: gathered.config.hostname.is_some() || Path::new("/etc/hostname").exists(),
             ready: None,
             phase: Phase::Starting,
@@ -108,6 +110,7 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
         install::start(&options);
     }
     services.start_all();
+    services.start_fetching(clock::since_boot());
     Ok((events, services))
 }
 

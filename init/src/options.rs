@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use lepton_config::MachineConfig;
+
 use crate::cmdline::Cmdline;
 
 /// Where `/var` may come from.
@@ -87,6 +89,19 @@ impl Options {
     }
 }
 
+impl Options {
+    /// Takes from the machine config what the command line leaves open.
+    pub fn fill_from(&mut self, config: &MachineConfig) {
+        if self.state_disk.is_none() {
+            self.state_disk.clone_from(&config.state.disk);
+        }
+        if self.install.is_none() {
+            self.install.clone_from(&config.install.disk);
+        }
+        self.install_wipe |= self.install.is_some() && config.install.wipe == Some(true);
+    }
+}
+
 fn parse_state(value: &str) -> Option<StateRule> {
     match value {
         "auto" => Some(StateRule::Auto),
@@ -159,6 +174,21 @@ mod tests {
                 "kernel command line: unknown key lepton.hostnam",
             ]
         );
+    }
+
+    #[test]
+    fn the_command_line_comes_before_the_machine_config() {
+        let text = "install = { disk = \"smallest\", wipe = true }\nstate.disk = \"/dev/vdb\"";
+        let config = lepton_config::parse("test", text).config;
+        let fill = |words: &str| {
+            let mut options = Options::from_cmdline(&Cmdline::parse(words));
+            options.fill_from(&config);
+            (options.install, options.install_wipe, options.state_disk)
+        };
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(fill(""), (text("smallest"), true, text("/dev/vdb")));
+        let words = "lepton.install=/dev/vda lepton.state-disk=x";
+        assert_eq!(fill(words), (text("/dev/vda"), true, text("x")));
     }
 
     #[test]

@@ -138,6 +138,11 @@ pub enum Network {
     Isolated,
     /// The same with the machine's network behind it: for `cargo xtask run`.
     Host(Vec<Forward>),
+    /// The isolated network with a web server at 10.0.2.100, which serves the folder `dir`.
+    Served {
+        /// Folder that is served.
+        dir: PathBuf,
+    },
     /// The isolated network, from which firmware boots `file` of the folder `dir` over TFTP.
     Tftp {
         /// Folder that is served.

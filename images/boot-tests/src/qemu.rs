@@ -98,7 +98,9 @@ pub(crate) fn sandbox(
     }
     Ok(match &machine.network {
         Network::Host(_) => sandbox.network(sandbox::Network::Host),
-        Network::Tftp { dir, .. } | Network::Http { dir, .. } => sandbox.read_only(dir, SERVED),
+        Network::Tftp { dir, .. } | Network::Http { dir, .. } | Network::Served { dir } => {
+            sandbox.read_only(dir, SERVED)
+        }
         Network::None | Network::Silent | Network::Isolated | Network::Field { .. } => sandbox,
     })
 }
@@ -198,6 +200,10 @@ fn network(machine: &Machine, args: &mut Args) {
         Network::Host(forwards) => forwards.iter().fold("user,id=net".to_owned(), |text, forward| {
             format!("{text},hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest)
         }),
+        // A server process for each connection, as inetd starts them.
+        Network::Served { .. } => {
+            format!("user,id=net,guestfwd=tcp:10.0.2.100:80-cmd:busybox httpd -i -h {SERVED}")
+        }
         Network::Tftp { file, .. } => format!("user,id=net,tftp={SERVED},bootfile={}", escape(file)),
         Network::Http { .. } => {
             // Of the four ways an OVMF card boots only HTTP over IPv4 has a server here; the others would time out first.

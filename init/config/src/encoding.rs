@@ -104,7 +104,12 @@ pub fn inline(value: &str) -> Result<Inline, EncodingError> {
     match base64(value) {
         Ok(bytes) if bytes.starts_with(&[0x1f, 0x8b]) => gzip(&bytes).map(Inline::Text),
         Ok(bytes) => Ok(Inline::Text(bytes)),
-        Err(_) => percent(value).map(|text| Inline::Text(text.into_bytes())),
+        Err(error) => {
+            let text = percent(value)?;
+            // Without an equals sign it says nothing as TOML: it was meant as base64, and was damaged.
+            let is_toml = text.trim_end_matches('=').contains('=');
+            if is_toml { Ok(Inline::Text(text.into_bytes())) } else { Err(error) }
+        }
     }
 }
 
@@ -168,6 +173,9 @@ mod tests {
         assert_eq!(inline(&packed), text("hostname='x'"));
         assert_eq!(inline("https://192.0.2.1/a"), Ok(Inline::Url("https://192.0.2.1/a".to_owned())));
         assert_eq!(inline("a=%2"), Err(EncodingError::Percent));
+        for damaged in ["aG9zdG5hbWU9J3gn!", "aG9zd!5hbWU9J3g==", "aG9zdG5h-WU9J3gn"] {
+            assert_eq!(inline(damaged), Err(EncodingError::Base64), "{damaged}");
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ Of several sources the first that has a key gives it:
 | source | where | name in the ready line |
 |---|---|---|
 | kernel command line | `lepton.hostname=`, then `ip=`, `vlan=`, `bond=`, then `lepton.config=` | `cmdline` |
+| URL | what the text of `lepton.config=` or another source names instead of a config; behind that source | `url` |
 | guestinfo (VMware) | `guestinfo.hostname`, then `guestinfo.lepton.config` (`.encoding`: `base64` or `gzip+base64`), then `guestinfo.ovfEnv` | `guestinfo` |
 | OVF environment on a CD | `ovf-env.xml` | `ovf-env` |
 | QEMU fw_cfg | `opt/lepton/config` | `fw_cfg` |
@@ -40,9 +41,31 @@ Keys of tables are merged one by one (`network.dns` from one source, `network.li
 A list is one key and is taken whole; an empty list says nothing.
 
 `lepton.config=` holds TOML with percent encoding, or base64 (also of gzip).
-A URL in its place is recognised and reported as a mistake: hosts do not fetch configs yet.
 `lepton.config-wait=SECONDS` waits for a disk with a config to appear; nothing waits for the network.
 The OVF properties are described in [vsphere.md](vsphere.md).
+Sources that are not there are in the kernel log (`loglevel=8` shows it on the console): `config: skipped cidata: no disk labelled cidata`.
+
+## A config from a URL
+
+`lepton.config=`, `guestinfo.lepton.config` and the OVF property `lepton.config` may hold a URL instead.
+The service `config` (package `config`) fetches it once there is a network, and PID 1 merges it at its place: behind what the source that names it says itself, before all lower sources.
+
+```
+lepton.config=http://192.0.2.1/edge-1.toml#sha256=2f1b…64 digits
+lepton.config=https://edge:secret@boot.example/edge-1.toml
+```
+
+- `#sha256=` behind the URL names the digest of the file (`sha256sum edge-1.toml`); anything else is refused.
+  Over plain HTTP without it, whoever is on the network can change the config; the log of the service says so.
+- `https` is refused, with the reason in `config.errors`, by a program that is built without TLS (the feature `tls` of `packages/config`, off for now).
+  With it, `https` trusts the certificate roots in `/etc/ssl/certs` (`*.pem`, `*.crt`), which `[[files]]` of another source may bring; the clock must be about right.
+- Credentials are sent as basic authentication (RFC 7617), to that server only. Neither they nor a query (`?…`) are shown anywhere.
+- At most 120 KiB, 5 redirects (never from `https` to `http`), 30 seconds for each attempt. Attempts follow each other after 0.5 seconds, then twice as long each time: 2 seconds at most while the ready line waits, 60 later.
+- The ready line waits for the config, but 30 seconds at most. Then the host is ready without it, `config.errors` and `lepton status` say why, and the config is applied when it comes.
+
+What a running host can take from it is applied: host name, files, kernel settings, services (new ones start, changed ones start anew, those that are gone stop), network and time (the service `network` starts anew; addresses stay meanwhile), and an installation when `/var` is in memory.
+Files that another source has written stay.
+`state.disk`, `console` and `watchdog` have an effect at the start only; in a fetched config they are mistakes.
 
 ## Words of the kernel command line
 

@@ -69,6 +69,11 @@ pub enum Request {
         /// The config, as TOML.
         text: String,
     },
+    /// Shows why no machine config could be fetched yet; only the service `config` may.
+    ConfigFailed {
+        /// What was tried and why it failed.
+        message: String,
+    },
     /// Empties the state partition at the next boot.
     ResetState,
 }

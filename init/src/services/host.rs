@@ -8,6 +8,7 @@ use crate::clock::{self, millis};
 use crate::network;
 use crate::os_release::OsRelease;
 use crate::ready::{MemInfo, Report};
+use crate::source::Late;
 use crate::state::State;
 
 /// Facts of the boot.
@@ -21,8 +22,10 @@ pub struct Host {
     pub state: State,
     /// Where the configuration came from, lowest precedence first.
     pub sources: Vec<String>,
-    /// What was wrong with it.
+    /// What was wrong with it at the start.
     pub errors: Vec<String>,
+    /// The configuration in use, and what is kept for one that comes over the network.
+    pub late: Late,
     /// Whether the configuration names the host, so that nobody else may.
     pub is_named: bool,
     /// When the ready line was printed.
@@ -32,6 +35,11 @@ pub struct Host {
 }
 
 impl Host {
+    /// What was wrong, at the start and later.
+    fn errors(&self) -> Vec<String> {
+        [self.errors.as_slice(), &self.late.errors].concat()
+    }
+
     /// The ready line's contents; `services` are names with what became of them.
     pub fn report(&self, services: Vec<(String, String)>) -> Report {
         Report {
@@ -44,7 +52,7 @@ impl Host {
             addresses: network::addresses(),
             state: self.state.clone(),
             sources: self.sources.clone(),
-            errors: self.errors.clone(),
+            errors: self.errors(),
             services,
         }
     }
@@ -66,7 +74,7 @@ impl Host {
                 device: self.state.device.clone(),
                 filesystem: self.state.filesystem.to_owned(),
             },
-            config: ConfigStatus { sources: self.sources.clone(), errors: self.errors.clone() },
+            config: ConfigStatus { sources: self.sources.clone(), errors: self.errors() },
             memory: memory.map(|memory| Memory { total_kb: memory.total_kb, used_kb: memory.used_kb() }),
             services,
         }

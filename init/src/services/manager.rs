@@ -171,6 +171,12 @@ impl Manager {
         self.advance(now);
     }
 
+    /// The same, and the ready line waits for it again.
+    pub fn renew(&mut self, place: usize, now: Duration) {
+        self.units[place].is_settled = false;
+        self.restart(place, now);
+    }
+
     /// Stops every service, each after those that need it or wait for it. Nothing starts any more.
     pub fn stop_all(&mut self, now: Duration) {
         self.is_stopping = true;

@@ -6,6 +6,7 @@
 pub mod cgroup;
 mod client;
 pub mod host;
+mod late;
 pub mod load;
 pub mod log;
 pub mod manager;

@@ -59,7 +59,8 @@ impl Services {
             Request::Poweroff => self.ask(signals::Request::PowerOff),
             Request::SetHostname { hostname } => self.set_hostname(&hostname, pid),
             Request::ResetState => self.reset_state(),
-            Request::ApplyConfig { .. } => Answer::error(ErrorKind::Refused, "this host cannot do that"),
+            Request::ApplyConfig { source, text } => self.apply_config(&source, &text, pid, now),
+            Request::ConfigFailed { message } => self.config_failed(&message, pid),
         };
         Outcome::Answer(answer)
     }

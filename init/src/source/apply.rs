@@ -16,22 +16,33 @@ const DEFAULT_MODE: u32 = 0o644;
 
 /// Applies the config; gives one sentence per thing that failed.
 pub fn apply(config: &MachineConfig) -> Vec<String> {
+    apply_changes(&MachineConfig::default(), config)
+}
+
+/// Applies what a config has and `old`, which is applied already, has not.
+pub fn apply_changes(old: &MachineConfig, config: &MachineConfig) -> Vec<String> {
     let mut errors = Vec::new();
-    for file in &config.files {
+    for file in config.files.iter().filter(|file| !old.files.contains(file)) {
         if let Err(error) = write_file(file) {
             errors.push(format!("cannot write {}: {error}", file.path));
         }
     }
-    for (key, value) in &config.sysctl {
+    for (key, value) in config.sysctl.iter().filter(|(key, value)| old.sysctl.get(key) != Some(value)) {
         if let Err(error) = fs::write(key.path(), value.as_str()) {
             errors.push(format!("cannot set {key} to {:?}: {error}", value.as_str()));
         }
     }
     // It may hold secrets, as contents of files.
-    if let Err(error) = write_whole(Path::new(EFFECTIVE), config.to_toml().as_bytes(), 0o600) {
-        errors.push(format!("cannot write {EFFECTIVE}: {error}"));
+    if let Err(error) = write_secret(EFFECTIVE, &config.to_toml()) {
+        errors.push(error);
     }
     errors
+}
+
+/// Puts a file in place that only root may read.
+pub(super) fn write_secret(path: &str, text: &str) -> Result<(), String> {
+    write_whole(Path::new(path), text.as_bytes(), 0o600)
+        .map_err(|error| format!("cannot write {path}: {error}"))
 }
 
 fn write_file(file: &File) -> io::Result<()> {

@@ -12,6 +12,7 @@ mod fw_cfg;
 mod iso;
 mod json;
 mod label;
+mod late;
 mod nocloud;
 mod ovf_env;
 mod vmware;
@@ -26,7 +27,8 @@ use crate::files;
 use crate::kmsg::{self, Level};
 use crate::options::Options;
 
-pub use apply::apply;
+pub use apply::{apply, apply_changes};
+pub use late::{Late, Unusable};
 
 /// The effective config, for the services of the host.
 pub const EFFECTIVE: &str = "/run/lepton/config.toml";
@@ -44,8 +46,19 @@ pub struct Gathered {
     pub errors: Vec<String>,
     /// One sentence per source or part of it that was left aside.
     pub skipped: Vec<String>,
-    /// Where a further config is to be fetched once there is a network.
-    pub url: Option<String>,
+    /// A further config, to be fetched by the service `config` once there is a network.
+    pub later: Option<Pending>,
+}
+
+/// A config that a source names by its URL.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// Where it is. It may hold a password, so it is never printed.
+    pub url: String,
+    /// What comes before it: the sources of higher precedence, and what the one that names it says itself.
+    pub above: MachineConfig,
+    /// Its place among [`Gathered::sources`]: before those that come before it.
+    pub place: usize,
 }
 
 /// What one source says.
@@ -90,6 +103,9 @@ pub fn gather(cmdline: &Cmdline, options: &Options) -> Gathered {
         }
     }
     gathered.sources.reverse();
+    if let Some(later) = &mut gathered.later {
+        later.place = gathered.sources.len() - later.place;
+    }
     gathered
 }
 
@@ -106,12 +122,11 @@ impl Gathered {
         for reason in layer.skipped {
             self.skip(reason);
         }
-        if let Some(url) = layer.url {
-            // Without the address, which may hold a password. It counts as a mistake, because something is missing.
-            self.errors
-                .push(format!("{name}: this host does not fetch a config from a URL; give its text instead"));
-            // One is kept for a service that can: the one of the highest source that names one.
-            self.url.get_or_insert(url);
+        let Some(url) = layer.url else { return };
+        if self.later.is_some() {
+            self.skip(format!("{name}: its URL, because a source before it names one"));
+        } else {
+            self.later = Some(Pending { url, above: self.config.clone(), place: self.sources.len() });
         }
     }
 

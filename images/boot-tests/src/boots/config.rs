@@ -2,7 +2,9 @@
 //!
 //! The ready line tells which sources were used, the host name tells which one won.
 
+mod effects;
 mod media;
+mod url;
 
 use super::kernel;
 use crate::Context;
@@ -10,7 +12,9 @@ use crate::context::TestError;
 use crate::guest::Guest;
 use crate::machine::{Bus, Disk, DiskFormat, Machine, Network};
 use crate::ready::Ready;
+pub(super) use effects::effects;
 use media::Media;
+pub(super) use url::{unreachable, url};
 
 /// What every host name in these tests begins with; the source follows.
 const NAME: &str = "edge-";
@@ -37,7 +41,7 @@ fn property(key: &str, value: &str) -> String {
 }
 
 /// A machine that starts the kernel itself, with more words on its command line.
-fn machine(cx: &Context, words: &str) -> Result<Machine, TestError> {
+fn kernel_words(cx: &Context, words: &str) -> Result<Machine, TestError> {
     let kernel = cx.kernel()?.cmdline(&format!("{} {words}", cx.cmdline));
     Ok(kernel::machine(cx)?.kernel(kernel).network(Network::None))
 }
@@ -76,12 +80,12 @@ fn check(
 
 pub(super) fn cmdline(cx: &Context) -> Result<(), TestError> {
     // hostname = "edge-inline" in base64, as a boot menu would have it.
-    let machine = machine(cx, "lepton.config=aG9zdG5hbWUgPSAiZWRnZS1pbmxpbmUiCg==")?;
+    let machine = kernel_words(cx, "lepton.config=aG9zdG5hbWUgPSAiZWRnZS1pbmxpbmUiCg==")?;
     expect(cx, &machine, "inline", &["cmdline"], &[])
 }
 
 pub(super) fn fw_cfg(cx: &Context) -> Result<(), TestError> {
-    let machine = machine(cx, "")?.fw_cfg("opt/lepton/config", &config("fw-cfg"));
+    let machine = kernel_words(cx, "")?.fw_cfg("opt/lepton/config", &config("fw-cfg"));
     expect(cx, &machine, "fw-cfg", &["fw_cfg"], &[])
 }
 
@@ -91,7 +95,7 @@ pub(super) fn ovf_env(cx: &Context) -> Result<(), TestError> {
     let properties =
         [property("hostname", "edge-ovf"), property("addresses", "192.0.2.10/24"), property("gateway", "")];
     let cd = media.cd(cx, "OVF ENV", &[("ovf-env.xml", &environment(&properties.concat()))])?;
-    let machine = machine(cx, "")?.disk(Disk::new(&cd, DiskFormat::Raw, Bus::Cdrom));
+    let machine = kernel_words(cx, "")?.disk(Disk::new(&cd, DiskFormat::Raw, Bus::Cdrom));
     expect(cx, &machine, "ovf", &["ovf-env"], &[])
 }
 
@@ -101,7 +105,7 @@ pub(super) fn cidata(cx: &Context) -> Result<(), TestError> {
     let user_data = "[time]\nservers = [\"192.0.2.123\"]\n";
     let meta_data = "instance-id: i-1\nlocal-hostname: edge-cidata\n";
     let cd = media.cd(cx, "cidata", &[("user-data", user_data), ("meta-data", meta_data)])?;
-    let machine = machine(cx, "")?.disk(Disk::new(&cd, DiskFormat::Raw, Bus::Cdrom));
+    let machine = kernel_words(cx, "")?.disk(Disk::new(&cd, DiskFormat::Raw, Bus::Cdrom));
     expect(cx, &machine, "cidata", &["cidata"], &[])
 }
 
@@ -115,7 +119,7 @@ pub(super) fn config_drive(cx: &Context) -> Result<(), TestError> {
             ("openstack/latest/meta_data.json", "{\"uuid\": \"x\", \"hostname\": \"edge-config-2\"}"),
         ],
     )?;
-    let machine = machine(cx, "")?.disk(Disk::new(&disk, DiskFormat::Raw, Bus::VirtioBlk));
+    let machine = kernel_words(cx, "")?.disk(Disk::new(&disk, DiskFormat::Raw, Bus::VirtioBlk));
     expect(cx, &machine, "config-2", &["config-2"], &[])
 }
 
@@ -138,7 +142,7 @@ pub(super) fn all(cx: &Context) -> Result<(), TestError> {
     let disk = media.with_esp_file(cx, &cx.artifact("raw")?, &text("esp"))?;
     let raw = |path, bus| Disk::new(path, DiskFormat::Raw, bus);
     let machine =
-        machine(cx, "lepton.config=hostname=%22edge-inline%22 ip=eth0:bad lepton.hostname=edge-word")?
+        kernel_words(cx, "lepton.config=hostname=%22edge-inline%22 ip=eth0:bad lepton.hostname=edge-word")?
             .disk(raw(&cd, Bus::Cdrom))
             .disk(raw(&cidata, Bus::VirtioBlk))
             .disk(raw(&drive, Bus::VirtioBlk))
@@ -161,24 +165,31 @@ pub(super) fn broken(cx: &Context) -> Result<(), TestError> {
     let media = Media::new()?;
     let cd = media.cd(cx, "OVF ENV", &[("ovf-env.xml", "<Environment><PropertySection>")])?;
     let cidata = media.fat(cx, "cidata", &[("user-data", "#cloud-config\nhostname: x\n")])?;
-    let drive = media.fat(cx, "config-2", &[("openstack/latest/meta_data.json", "{")])?;
+    let large = format!("hostname = \"edge-large\"\n{}", "#".repeat(1 << 20));
+    let drive = media.fat(
+        cx,
+        "config-2",
+        &[("openstack/latest/user_data", large.as_str()), ("openstack/latest/meta_data.json", "{")],
+    )?;
     let half = "hostname = \"edge-half\"\n[[network.links]]\nmatch = { name = \"eth0\"\n[time]\nservers = [5]\n[[files]]\npath = \"/usr/bin/x\"\ncontent = \"\"\n[sysctl]\n\"kernel.no_such_key\" = 1\n";
-    let machine = machine(cx, "lepton.config=a%2 lepton.hostname=-x vlan=eth0 lepton.nonsense=1")?
-        .disk(Disk::new(&cd, DiskFormat::Raw, Bus::Cdrom))
-        .disk(Disk::new(&cidata, DiskFormat::Raw, Bus::VirtioBlk))
-        .disk(Disk::new(&drive, DiskFormat::Raw, Bus::VirtioBlk))
-        .fw_cfg("opt/lepton/config", half);
+    let machine =
+        kernel_words(cx, "lepton.config=aG9zdG5hbWU9J3gn! lepton.hostname=-x vlan=eth0 lepton.nonsense=1")?
+            .disk(Disk::new(&cd, DiskFormat::Raw, Bus::Cdrom))
+            .disk(Disk::new(&cidata, DiskFormat::Raw, Bus::VirtioBlk))
+            .disk(Disk::new(&drive, DiskFormat::Raw, Bus::VirtioBlk))
+            .fw_cfg("opt/lepton/config", half);
     let sources = ["config-2", "cidata", "fw_cfg", "ovf-env", "cmdline"];
     let errors = [
         "unknown key lepton.nonsense",
         "kernel command line: vlan=eth0",
         "lepton.hostname: \"-x\" is not a host name",
-        "lepton.config: bad percent encoding",
+        "lepton.config: not base64",
         "ovf-env: not an environment",
         "fw_cfg:3: missing key",
         "fw_cfg:5: time.servers[0]",
         "fw_cfg:7: files[0].path: /usr/bin/x is not below /etc",
         "cidata: user-data:1: this is a cloud-init config",
+        "config-2: user_data: larger than 1048576 bytes",
         "config-2: meta_data.json:",
         "cannot set kernel.no_such_key",
     ];

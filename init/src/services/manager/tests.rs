@@ -276,3 +276,40 @@ fn never_two_main_processes() {
         }
     }
 }
+
+#[test]
+fn the_ready_line_waits_for_a_renewed_service() {
+    let mut manager = Manager::new(vec![spec("a", &[])]);
+    manager.start_all(secs(0));
+    run(&mut manager, 0, 10, secs(0));
+    assert!(manager.is_settled());
+    manager.renew(0, secs(1));
+    assert!(!manager.is_settled());
+    assert_eq!(acts(&mut manager), [Action::Terminate(0)]);
+    end(&mut manager, 10, Ended::Exit(0), secs(1));
+    assert!(!manager.is_settled());
+    run(&mut manager, 0, 11, secs(1));
+    assert!(manager.is_settled());
+    assert_eq!(states(&manager), [ServiceState::Ready]);
+}
+
+#[test]
+fn other_descriptions_keep_what_runs() {
+    let mut manager = Manager::new(vec![spec("a", &[]), spec("b", &[])]);
+    manager.start_all(secs(0));
+    assert_eq!(acts(&mut manager), [Action::Start(0), Action::Start(1)]);
+    manager.spawned(0, 10);
+    manager.executed(0, secs(0));
+    manager.spawned(1, 11);
+    manager.executed(1, secs(0));
+    manager.set_specs(vec![spec("c", &[]), spec("b", &["c"]), spec("a", &[])]);
+    assert_eq!(acts(&mut manager), []);
+    assert_eq!(manager.units().iter().map(Unit::pid).collect::<Vec<_>>(), [None, Some(11), Some(10)]);
+    // What is gone stays known until it has stopped.
+    manager.stop(2, secs(1));
+    assert_eq!(acts(&mut manager), [Action::Terminate(2)]);
+    manager.start(0, secs(1));
+    run(&mut manager, 0, 12, secs(1));
+    assert_eq!(end(&mut manager, 10, Ended::Exit(0), secs(1)), 2);
+    assert_eq!(states(&manager), [ServiceState::Ready, ServiceState::Ready, ServiceState::Stopped]);
+}
