@@ -216,7 +216,10 @@ fn network(machine: &Machine, args: &mut Args) {
             for card in 0..*cards {
                 // Checksums are whole on the cable, for programs that look at frames.
                 args.add("-netdev", format!("tap,id=net{card},ifname=net{card},vnet_hdr=off,{NO_SCRIPTS}"));
-                args.add("-device", format!("{},romfile=", nic(machine.nic, &format!("net{card}"), card)));
+                let device = nic(machine.nic, &format!("net{card}"), card);
+                // LACP joins no link of which it does not know the speed, and virtio cards have none by themselves.
+                let speed = if machine.nic == Nic::Virtio { ",speed=1000,duplex=full" } else { "" };
+                args.add("-device", format!("{device}{speed},romfile="));
             }
             return;
         }

@@ -208,9 +208,9 @@ fn cards_of_a_field() {
         -mon chardev=qmp,mode=control
         -serial chardev:serial
         -netdev tap,id=net0,ifname=net0,vnet_hdr=off,script=no,downscript=no
-        -device virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,romfile=
+        -device virtio-net-pci,netdev=net0,mac=52:54:00:12:34:56,speed=1000,duplex=full,romfile=
         -netdev tap,id=net1,ifname=net1,vnet_hdr=off,script=no,downscript=no
-        -device virtio-net-pci,netdev=net1,mac=52:54:00:12:34:57,romfile="#]]
+        -device virtio-net-pci,netdev=net1,mac=52:54:00:12:34:57,speed=1000,duplex=full,romfile="#]]
     .assert_eq(&found.replace(" -", "\n-"));
     assert_eq!(mac(11), "52:54:00:12:34:61");
 }
