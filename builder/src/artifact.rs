@@ -11,6 +11,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use lepton_formats::cpio::CpioError;
 use lepton_formats::disk::DiskError;
 use lepton_formats::iso::IsoError;
 use lepton_formats::ova::OvaError;
@@ -108,6 +109,9 @@ pub enum ArtifactError {
     /// The unified kernel image.
     #[error(transparent)]
     Uki(#[from] UkiError),
+    /// The initrd of the image that installs.
+    #[error(transparent)]
+    Cpio(#[from] CpioError),
     /// The disk.
     #[error(transparent)]
     Disk(#[from] DiskError),

@@ -6,10 +6,22 @@
 use std::io;
 use std::process::{Command, Stdio};
 
-use crate::kmsg;
+use crate::kmsg::{self, Level};
 use crate::options::Options;
+use crate::state;
 
 const PROGRAM: &str = "/usr/bin/lepton-install";
+
+/// Drops the wish to install when the running system was started from an installed disk: what asks for it (firmware,
+/// hypervisor, a machine config) may still be there after the installation.
+pub fn drop_when_installed(options: &mut Options) {
+    if options.install.is_some()
+        && let Some(disk) = state::installed_on()
+    {
+        kmsg::log(Level::Notice, &format!("nothing is installed: this system was started from {disk}"));
+        options.install = None;
+    }
+}
 
 /// Whether the installation that was asked for can be done: one sentence when it cannot.
 pub fn check(options: &Options) -> Vec<String> {

@@ -14,7 +14,6 @@ pub mod etc;
 pub mod events;
 pub mod fail;
 pub mod files;
-pub mod gpt;
 pub mod hostname;
 pub mod install;
 pub mod json;
@@ -38,3 +37,5 @@ pub mod stdio;
 pub mod step;
 pub mod sysctl;
 pub mod uevent;
+
+pub use lepton_disks::gpt;

@@ -66,6 +66,8 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
     let gathered = run("gather machine config", || Ok::<_, Infallible>(source::gather(&cmdline, &options)))?;
     options.fill_from(&gathered.config);
 
+    install::drop_when_installed(&mut options);
+
     run("set kernel settings", sysctl::apply)?;
     let config_errors = run("apply machine config", || Ok::<_, Infallible>(source::apply(&gathered.config)))?;
     let asked = gathered.config.hostname.as_ref().map(|name| name.as_str());

@@ -20,8 +20,8 @@ use crate::kmsg;
 use crate::options::{Options, StateRule};
 use crate::step::{Failure, chain};
 use check::CheckError;
-use find::Partition;
 pub(crate) use find::{BOOT_DISK_WAIT, loader_partition};
+use find::{Partition, Reach};
 use make::MakeError;
 
 /// GPT name of the state partition.
@@ -108,7 +108,7 @@ pub fn mount_var(options: &Options) -> Result<State, StateError> {
         _ if options.install.is_some() => None,
         StateRule::Tmpfs => None,
         StateRule::Auto | StateRule::Required => {
-            find::find(options.state_wait).or_else(|| on_blank_disk(options, &mut errors))
+            find::find(reach(options), options.state_wait).or_else(|| on_blank_disk(options, &mut errors))
         }
     };
     let state = match found {
@@ -136,6 +136,20 @@ const FLAGS: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 fn node(partition: &Partition) -> String {
     format!("/dev/{}", partition.name)
+}
+
+/// A host that runs from CD or network leaves the state of an installed system alone unless it was told otherwise.
+fn reach(options: &Options) -> Reach {
+    let is_asked = options.state == StateRule::Required
+        || options.state_wait.is_some()
+        || options.state_disk.is_some()
+        || options.reset_state;
+    if is_asked { Reach::AnyDisk } else { Reach::BootDisk }
+}
+
+/// The disk that the running system is installed on, when it was started from there.
+pub fn installed_on() -> Option<String> {
+    find::installed_on()
 }
 
 /// Makes a state partition on the disk that the options name, when it is blank.

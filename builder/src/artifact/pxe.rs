@@ -1,17 +1,17 @@
-//! The folder for network boot: kernel, initrd, unified kernel image and a script for iPXE.
+//! The folder for network boot: kernel, initrd, unified kernel images and scripts for iPXE.
 
 use std::fs;
 use std::path::Path;
 
 use lepton_formats::Content;
 
-use super::{ArtifactError, Payload, copy_to, file_error, open, text_to};
+use super::{ArtifactError, Payload, copy_to, file_error, open, text_to, uki};
 
 /// The package that installs a running system.
 const INSTALL: &str = "install";
 
 /// Writes the folder `dir`.
-pub(super) fn write(payload: &Payload<'_>, uki: &Content, dir: &Path) -> Result<(), ArtifactError> {
+pub(super) fn write(payload: &Payload<'_>, system: &Content, dir: &Path) -> Result<(), ArtifactError> {
     fs::create_dir(dir).map_err(file_error("make", dir))?;
     let plan = payload.locked.plan();
     copy_to(&open(payload.kernel.path("vmlinuz"))?, &dir.join("vmlinuz"))?;
@@ -20,7 +20,7 @@ pub(super) fn write(payload: &Payload<'_>, uki: &Content, dir: &Path) -> Result<
         copy_to(&open(payload.kernel.path(direct))?, &dir.join(direct))?;
     }
     copy_to(&payload.initrd, &dir.join("initrd"))?;
-    copy_to(uki, &dir.join(format!("{}.efi", payload.locked.stem())))?;
+    copy_to(system, &dir.join(format!("{}.efi", payload.locked.stem())))?;
     // Names without a path are taken from where the script came from, by TFTP or HTTP alike.
     // initrd= is what the kernel's EFI stub looks for; it is harmless under BIOS.
     let script = format!("#!ipxe\nkernel vmlinuz initrd=initrd {}\ninitrd initrd\nboot\n", plan.cmdline);
@@ -34,5 +34,6 @@ pub(super) fn write(payload: &Payload<'_>, uki: &Content, dir: &Path) -> Result<
         plan.cmdline,
         payload.locked.stem()
     );
-    text_to(&script, &dir.join("install.ipxe"))
+    text_to(&script, &dir.join("install.ipxe"))?;
+    copy_to(&uki::installing(payload, system)?.into(), &dir.join("install.efi"))
 }

@@ -11,6 +11,7 @@ mod field;
 pub mod guest;
 mod judges;
 pub mod machine;
+mod power_cut;
 mod qemu;
 pub mod qmp;
 pub mod ready;

@@ -60,12 +60,13 @@ pub struct Disk {
     pub(crate) bus: Bus,
     pub(crate) sector: u32,
     pub(crate) writes: Writes,
+    pub(crate) log: Option<PathBuf>,
 }
 
 impl Disk {
     /// A disk with 512-byte sectors whose writes are discarded.
     pub fn new(path: &Path, format: DiskFormat, bus: Bus) -> Self {
-        Self { path: path.to_owned(), format, bus, sector: 512, writes: Writes::Discard }
+        Self { path: path.to_owned(), format, bus, sector: 512, writes: Writes::Discard, log: None }
     }
 
     /// Sets the logical and physical sector size: 512 or 4096 bytes.
@@ -77,6 +78,12 @@ impl Disk {
     /// Chooses what happens to writes.
     pub fn writes(mut self, writes: Writes) -> Self {
         self.writes = writes;
+        self
+    }
+
+    /// Records every write and flush of the guest in the file `path`, for `power_cut`.
+    pub(crate) fn log(mut self, path: &Path) -> Self {
+        self.log = Some(path.to_owned());
         self
     }
 }
@@ -176,6 +183,15 @@ impl Network {
     }
 }
 
+/// In which order firmware tries what it could boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The network if it is a boot source, then disks as they were added, and nothing else.
+    Devices,
+    /// As its variables say; an empty store has CDs before disks.
+    Variables,
+}
+
 /// How the guest's time passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
@@ -193,6 +209,8 @@ pub struct Machine {
     pub(crate) memory_mib: u32,
     pub(crate) cpus: u32,
     pub(crate) kernel: Option<Kernel>,
+    pub(crate) variables: Option<PathBuf>,
+    pub(crate) order: Order,
     pub(crate) disks: Vec<Disk>,
     pub(crate) nic: Nic,
     pub(crate) network: Network,
@@ -211,6 +229,8 @@ impl Machine {
             memory_mib: 1024,
             cpus: 1,
             kernel: None,
+            variables: None,
+            order: Order::Devices,
             disks: Vec::new(),
             nic: Nic::Virtio,
             network: Network::Isolated,
@@ -245,7 +265,19 @@ impl Machine {
         self
     }
 
-    /// Adds a disk; firmware tries disks in the order they were added.
+    /// Keeps the variables of UEFI firmware in the file `path`, which the first start makes.
+    pub fn variables(mut self, path: &Path) -> Self {
+        self.variables = Some(path.to_owned());
+        self
+    }
+
+    /// Chooses what firmware tries first.
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = order;
+        self
+    }
+
+    /// Adds a disk.
     pub fn disk(mut self, disk: Disk) -> Self {
         self.disks.push(disk);
         self

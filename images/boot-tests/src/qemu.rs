@@ -9,7 +9,7 @@ use lepton_builder::arch::Arch;
 use lepton_builder::sandbox::{self, Sandbox};
 
 use crate::field;
-use crate::machine::{Bus, Clock, Disk, DiskFormat, Firmware, Machine, Network, Nic, Writes};
+use crate::machine::{Bus, Clock, Disk, DiskFormat, Firmware, Machine, Network, Nic, Order, Writes};
 
 /// Folder of the run inside the sandbox: sockets, firmware variables, overlays.
 const RUN: &str = "/run/lepton";
@@ -17,6 +17,8 @@ const RUN: &str = "/run/lepton";
 pub(crate) const QMP_SOCKET: &str = "qmp";
 /// Name of the firmware's variable store in that folder.
 const VARIABLES: &str = "variables.fd";
+/// Where a variable store that is kept lies inside the sandbox.
+const KEPT_VARIABLES: &str = "/firmware/variables.fd";
 /// Folder inside the sandbox that a network boot serves.
 const SERVED: &str = "/srv/boot";
 /// Locally administered address in QEMU's range, the same in every run; further cards have the next ones.
@@ -61,7 +63,11 @@ pub(crate) fn sandbox(
 ) -> std::io::Result<Sandbox> {
     if machine.firmware == Firmware::Uefi {
         let [_, variables] = firmware_files(machine.arch);
-        std::fs::copy(tools.join(variables), run.join(VARIABLES))?;
+        let run_variables = run.join(VARIABLES);
+        let place = machine.variables.as_ref().unwrap_or(&run_variables);
+        if !place.exists() {
+            std::fs::copy(tools.join(variables), place)?;
+        }
     }
     let mut sandbox = match &machine.network {
         Network::Http { file, .. } => {
@@ -95,6 +101,13 @@ pub(crate) fn sandbox(
             Writes::Discard => sandbox.read_only(&disk.path, &place),
             Writes::Keep => sandbox.writable(&disk.path, &place),
         };
+        if let Some(log) = &disk.log {
+            std::fs::File::create(log)?;
+            sandbox = sandbox.writable(log, &log_place(index));
+        }
+    }
+    if let Some(variables) = &machine.variables {
+        sandbox = sandbox.writable(variables, KEPT_VARIABLES);
     }
     Ok(match &machine.network {
         Network::Host(_) => sandbox.network(sandbox::Network::Host),
@@ -138,7 +151,11 @@ pub(crate) fn arguments(machine: &Machine, serial: Serial) -> Vec<String> {
     if machine.firmware == Firmware::Uefi {
         let [code, _] = firmware_files(machine.arch);
         args.add("-drive", format!("if=pflash,format=raw,unit=0,readonly=on,file=/{code}"));
-        args.add("-drive", format!("if=pflash,format=raw,unit=1,file={RUN}/{VARIABLES}"));
+        let variables = match machine.variables {
+            Some(_) => KEPT_VARIABLES.to_owned(),
+            None => format!("{RUN}/{VARIABLES}"),
+        };
+        args.add("-drive", format!("if=pflash,format=raw,unit=1,file={variables}"));
     }
     if let Some(kernel) = &machine.kernel {
         args.add("-kernel", "/boot/kernel");
@@ -153,7 +170,8 @@ pub(crate) fn arguments(machine: &Machine, serial: Serial) -> Vec<String> {
     // The first place belongs to the network's card, or to the kernel, which QEMU offers to firmware as a boot ROM.
     let first = usize::from(machine.network.is_boot_source() || machine.kernel.is_some());
     for (index, disk) in machine.disks.iter().enumerate() {
-        disk_arguments(machine.arch, index, disk, first + index, &mut args);
+        let boot = (machine.order == Order::Devices).then_some(first + index);
+        disk_arguments(machine.arch, index, disk, boot, &mut args);
     }
     for (name, text) in &machine.fw_cfg {
         args.add("-fw_cfg", format!("name={},string={}", escape(name), escape(text)));
@@ -177,8 +195,10 @@ fn base(machine: &Machine, args: &mut Args) {
     args.add("-smp", machine.cpus.to_string());
     args.0.extend(["-nodefaults".to_owned(), "-no-reboot".to_owned()]);
     args.add("-display", "none");
-    // Only what has a boot index is tried, so a test cannot pass by booting something else.
-    args.add("-boot", "strict=on");
+    if machine.order == Order::Devices {
+        // Only what has a boot index is tried, so a test cannot pass by booting something else.
+        args.add("-boot", "strict=on");
+    }
     if machine.clock == Clock::Counted {
         args.add("-seed", "1");
         args.add("-rtc", "base=2026-01-01T00:00:00,clock=vm");
@@ -253,7 +273,7 @@ pub(crate) fn mac(index: usize) -> String {
     bytes[2..].iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
-fn disk_arguments(arch: Arch, index: usize, disk: &Disk, boot: usize, args: &mut Args) {
+fn disk_arguments(arch: Arch, index: usize, disk: &Disk, boot: Option<usize>, args: &mut Args) {
     let format = match disk.format {
         DiskFormat::Raw => "raw",
         DiskFormat::Qcow2 => "qcow2",
@@ -265,7 +285,15 @@ fn disk_arguments(arch: Arch, index: usize, disk: &Disk, boot: usize, args: &mut
         (_, Writes::Keep) => "discard=unmap",
     };
     let place = disk_place(index);
-    args.add("-drive", format!("if=none,id=disk{index},file={place},format={format},{mode}"));
+    let source = match disk.log {
+        Some(_) => format!(
+            "driver=blklogwrites,file.driver={format},file.file.driver=file,file.file.filename={place},\
+             log.driver=raw,log.file.driver=file,log.file.filename={}",
+            log_place(index)
+        ),
+        None => format!("file={place},format={format}"),
+    };
+    args.add("-drive", format!("if=none,id=disk{index},{source},{mode}"));
     let (controller, device) = match disk.bus {
         Bus::VirtioBlk => (None, "virtio-blk-pci".to_owned()),
         Bus::Nvme => (None, "nvme".to_owned()),
@@ -280,7 +308,10 @@ fn disk_arguments(arch: Arch, index: usize, disk: &Disk, boot: usize, args: &mut
     if let Some(controller) = controller {
         args.add("-device", format!("{controller},id=bus{index}"));
     }
-    let mut text = format!("{device},drive=disk{index},serial=disk{index},bootindex={boot}");
+    let mut text = format!("{device},drive=disk{index},serial=disk{index}");
+    if let Some(boot) = boot {
+        text.push_str(&format!(",bootindex={boot}"));
+    }
     // QEMU lets IDE disks and CDs have no other sector size and refuses even to be told the usual one.
     if disk.sector != 512 {
         text.push_str(&format!(",logical_block_size={0},physical_block_size={0}", disk.sector));
@@ -299,6 +330,11 @@ fn ahci(arch: Arch, model: &str, index: usize) -> (Option<&'static str>, String)
 /// Where the file of disk `index` lies inside the sandbox.
 fn disk_place(index: usize) -> String {
     format!("/disks/{index}")
+}
+
+/// Where the record of its writes lies.
+fn log_place(index: usize) -> String {
+    format!("/disks/{index}.log")
 }
 
 /// A comma ends an option in QEMU's syntax unless doubled.

@@ -32,6 +32,14 @@ pub enum ChooseError {
         /// Names of the disks.
         found: String,
     },
+    /// Several disks are the smallest one.
+    #[error("several disks of {} MiB are the smallest: {found}; use a path or a serial number", bytes >> 20)]
+    Equal {
+        /// Their bytes.
+        bytes: u64,
+        /// Names of the disks.
+        found: String,
+    },
     /// It is too small.
     #[error("{name} has {} MiB, and {} MiB are needed", bytes >> 20, need >> 20)]
     TooSmall {
@@ -53,13 +61,11 @@ pub enum ChooseError {
 }
 
 /// The disk that `wanted` names, free to use and with at least `need` bytes. `smallest` means the smallest such disk
-/// that is not removable; of equal ones the first by name.
+/// that is not removable; there must be only one of its size, because the order of names is that of discovery.
 pub fn choose<'a>(disks: &'a [Disk], wanted: &str, need: u64) -> Result<&'a Disk, ChooseError> {
     let known = || known(disks);
     if wanted == "smallest" {
-        let free = disks.iter().filter(|disk| !disk.removable && refusal(disk, need).is_none());
-        let smallest = free.min_by(|one, other| (one.bytes, &one.name).cmp(&(other.bytes, &other.name)));
-        return smallest.ok_or_else(|| ChooseError::None { need, known: known() });
+        return smallest(disks, need);
     }
     let unknown = || ChooseError::Unknown { wanted: wanted.to_owned(), known: known() };
     let found: Vec<&Disk> = match wanted.strip_prefix("/dev/") {
@@ -69,11 +75,24 @@ pub fn choose<'a>(disks: &'a [Disk], wanted: &str, need: u64) -> Result<&'a Disk
     match found[..] {
         [] => Err(unknown()),
         [disk] => refusal(disk, need).map_or(Ok(disk), Err),
-        _ => {
-            let names: Vec<&str> = found.iter().map(|disk| disk.name.as_str()).collect();
-            Err(ChooseError::Ambiguous { wanted: wanted.to_owned(), found: names.join(", ") })
-        }
+        _ => Err(ChooseError::Ambiguous { wanted: wanted.to_owned(), found: names(&found) }),
     }
+}
+
+fn smallest(disks: &[Disk], need: u64) -> Result<&Disk, ChooseError> {
+    let free = || disks.iter().filter(|disk| !disk.removable && refusal(disk, need).is_none());
+    let none = || ChooseError::None { need, known: known(disks) };
+    let bytes = free().map(|disk| disk.bytes).min().ok_or_else(none)?;
+    let found: Vec<&Disk> = free().filter(|disk| disk.bytes == bytes).collect();
+    match found[..] {
+        [disk] => Ok(disk),
+        _ => Err(ChooseError::Equal { bytes, found: names(&found) }),
+    }
+}
+
+fn names(disks: &[&Disk]) -> String {
+    let names: Vec<&str> = disks.iter().map(|disk| disk.name.as_str()).collect();
+    names.join(", ")
 }
 
 fn refusal(disk: &Disk, need: u64) -> Option<ChooseError> {
@@ -129,6 +148,17 @@ mod tests {
             let error = choose(wanted).unwrap_err().to_string();
             assert!(error.starts_with(said), "{error}");
         }
+    }
+
+    #[test]
+    fn of_equal_disks_none_is_the_smallest() {
+        let disks = [disk("sda", 4000, "A"), disk("sdb", 4000, "B"), disk("sdc", 9000, "C")];
+        let error = choose(&disks, "smallest", 1).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "several disks of 4000 MiB are the smallest: sda, sdb; use a path or a serial number"
+        );
+        assert_eq!(choose(&disks[1..], "smallest", 1).map(|disk| disk.name.as_str()), Ok("sdb"));
     }
 
     #[test]

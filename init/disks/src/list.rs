@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::loader;
+
 /// Devices that are no disks to keep a system on: memory, optical and network drives, and parts of other devices.
 const OTHERS: [&str; 9] = ["dm-", "fd", "loop", "md", "mtdblock", "nbd", "ram", "sr", "zram"];
 
@@ -24,7 +26,7 @@ pub struct Disk {
     pub read_only: bool,
     /// Names of its partitions.
     pub partitions: Vec<String>,
-    /// Why it must be left alone: mounted, or part of another device.
+    /// Why it must be left alone: mounted, part of another device, or what the running system was started from.
     pub in_use: Option<String>,
 }
 
@@ -44,7 +46,12 @@ impl Disk {
 /// All disks, sorted by name.
 pub fn disks() -> Vec<Disk> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    below(Path::new("/sys/class/block"), &mounts)
+    let mut disks = below(Path::new("/sys/class/block"), &mounts);
+    if let Some(id) = loader::partition() {
+        let started = disks.iter_mut().filter(|disk| disk.in_use.is_none() && loader::is_on(disk, id));
+        started.for_each(|disk| disk.in_use = Some("this system was started from it".to_owned()));
+    }
+    disks
 }
 
 /// The disk with this kernel name.

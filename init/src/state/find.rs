@@ -1,10 +1,11 @@
-//! Finding the state partition: the GPT partition with the label `lepton-state`, one on the boot disk before any other.
+//! Finding the state partition: the GPT partition with the label `lepton-state` on the disk that the system was started
+//! from. One on another disk belongs to another system, and is used only when that was asked for.
 //!
 //! Disks may appear late, so the search waits, but only when there is something to wait for:
-//! * Boot loaders on disk leave the identifier of the partition they were read from in the EFI variable
-//!   `LoaderDevicePartUUID`. PID 1 then waits for the disk with that partition, 5 s at most. All partitions of
-//!   a disk appear together, so nothing is lost when that disk has no state partition.
-//! * Without the variable (direct kernel boot, network, CD) there is one look and no wait.
+//! * Boot loaders on disk say which partition they were read from (`lepton_disks::loader`). PID 1 then waits for the
+//!   disk with that partition, 5 s at most. All partitions of a disk appear together, so nothing is lost when that disk
+//!   has no state partition.
+//! * Without that (direct kernel boot, network, CD) there is one look and no wait.
 //! * `lepton.state-wait=SECONDS` waits for a state partition itself, wherever it is.
 
 use std::fs::{self, File};
@@ -12,13 +13,12 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
+use lepton_disks::loader;
+
 use super::LABEL;
 use crate::gpt::{self, PartitionId};
+use crate::kmsg::Level;
 use crate::{clock, files, kmsg};
-
-/// The partition the boot loader was read from, in the vendor name space of the Boot Loader Interface.
-const BOOT_PARTITION: &str =
-    "/sys/firmware/efi/efivars/LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// Slow enough USB and RAID controllers need seconds; a disk that takes longer is broken.
 pub(crate) const BOOT_DISK_WAIT: Duration = Duration::from_secs(5);
@@ -27,12 +27,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The partition that the boot loader on disk was read from, when one says so.
 pub(crate) fn loader_partition() -> Option<PartitionId> {
-    fs::read(BOOT_PARTITION).ok().and_then(|bytes| boot_partition(&bytes))
+    loader::partition()
+}
+
+/// Whose state partition will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// That of the disk which the system was started from.
+    BootDisk,
+    /// Any, that one before others.
+    AnyDisk,
 }
 
 /// The kernel's name of the state partition.
-pub(super) fn find(asked_wait: Option<Duration>) -> Option<Partition> {
+pub(super) fn find(reach: Reach, asked_wait: Option<Duration>) -> Option<Partition> {
     let boot_partition = loader_partition();
+    // Without an answer from the firmware, losing what a host wrote is worse than using what another one did.
+    let reach = if loader::is_mute() { Reach::AnyDisk } else { reach };
     let wait = asked_wait.unwrap_or(if boot_partition.is_some() { BOOT_DISK_WAIT } else { Duration::ZERO });
     let deadline = clock::since_boot() + wait;
     let mut disk_seen = false;
@@ -42,15 +53,38 @@ pub(super) fn find(asked_wait: Option<Duration>) -> Option<Partition> {
         let late = clock::since_boot() >= deadline;
         // A state partition of another disk is taken only after the boot disk had its time to appear.
         if late || boot_partition.is_none() || boot_disk.is_some() {
-            if let Some(found) = choose(&partitions, boot_disk) {
+            if let Some(found) = choose(&partitions, boot_disk, reach) {
                 return Some(found.clone());
             }
             // The kernel adds a disk's partitions one by one: the second look sees all of them.
             if late || (asked_wait.is_none() && disk_seen) {
+                for other in partitions.iter().filter(|partition| partition.is_state) {
+                    let text = "is the state partition of another system; lepton.state=required uses it";
+                    kmsg::log(Level::Notice, &format!("{} {text}", other.name));
+                }
                 return None;
             }
             disk_seen = boot_disk.is_some();
         }
+        sleep(LOOK_EVERY);
+    }
+}
+
+/// The disk with a state partition that the running system was started from: the system is installed there.
+pub(super) fn installed_on() -> Option<String> {
+    let id = loader_partition()?;
+    let deadline = clock::since_boot() + BOOT_DISK_WAIT;
+    let mut disk_seen = false;
+    loop {
+        let partitions = scan();
+        let boot_disk = disk_with(&partitions, id);
+        if boot_disk.is_some() && choose(&partitions, boot_disk, Reach::BootDisk).is_some() {
+            return boot_disk.map(str::to_owned);
+        }
+        if disk_seen || clock::since_boot() >= deadline {
+            return None;
+        }
+        disk_seen = boot_disk.is_some();
         sleep(LOOK_EVERY);
     }
 }
@@ -87,10 +121,11 @@ fn is_state(uevent: &str) -> bool {
     uevent.lines().any(|line| line.strip_prefix("PARTNAME=") == Some(LABEL))
 }
 
-fn choose<'a>(partitions: &'a [Partition], boot_disk: Option<&str>) -> Option<&'a Partition> {
+fn choose<'a>(partitions: &'a [Partition], boot_disk: Option<&str>, reach: Reach) -> Option<&'a Partition> {
     let candidates = || partitions.iter().filter(|partition| partition.is_state);
+    let mut others = candidates().filter(|_| reach == Reach::AnyDisk);
     let found = candidates().find(|candidate| Some(candidate.disk.as_str()) == boot_disk);
-    let found = found.or_else(|| candidates().next())?;
+    let found = found.or_else(|| others.next())?;
     if candidates().count() > 1 {
         kmsg::warn(&format!("several partitions are labelled {LABEL}; using {}", found.name));
     }
@@ -108,13 +143,6 @@ fn disk_with(partitions: &[Partition], id: PartitionId) -> Option<&str> {
     })
 }
 
-/// The identifier in an efivarfs file: 4 bytes of attributes, then UTF-16LE text with a final NUL.
-fn boot_partition(variable: &[u8]) -> Option<PartitionId> {
-    let units = variable.get(4..)?.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
-    let text = String::from_utf16(&units.take_while(|unit| *unit != 0).collect::<Vec<_>>()).ok()?;
-    PartitionId::parse(&text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,25 +155,23 @@ mod tests {
     fn the_boot_disk_comes_first() {
         let partitions =
             [partition("sda1", "sda", true), partition("vda1", "vda", false), partition("vda2", "vda", true)];
-        assert_eq!(choose(&partitions, Some("vda")).map(|found| found.name.as_str()), Some("vda2"));
-        assert_eq!(choose(&partitions, Some("sdb")).map(|found| found.name.as_str()), Some("sda1"));
-        assert_eq!(choose(&partitions, None).map(|found| found.name.as_str()), Some("sda1"));
-        assert_eq!(choose(&partitions[1..2], Some("vda")).map(|found| found.name.as_str()), None);
+        let chosen = |count: usize, boot_disk, reach| {
+            choose(&partitions[..count], boot_disk, reach).map(|found| found.name.as_str())
+        };
+        for (boot_disk, any, own) in [
+            (Some("vda"), Some("vda2"), Some("vda2")),
+            (Some("sdb"), Some("sda1"), None),
+            (None, Some("sda1"), None),
+        ] {
+            assert_eq!(chosen(3, boot_disk, Reach::AnyDisk), any, "{boot_disk:?}");
+            assert_eq!(chosen(3, boot_disk, Reach::BootDisk), own, "{boot_disk:?}");
+        }
+        assert_eq!(chosen(2, Some("vda"), Reach::BootDisk), None);
     }
 
     #[test]
     fn labels_match_whole() {
         assert!(is_state("MAJOR=254\nDEVTYPE=partition\nPARTN=2\nPARTNAME=lepton-state\n"));
         assert!(!is_state("PARTNAME=lepton-state-old\nDEVNAME=lepton-state\n"));
-    }
-
-    #[test]
-    fn loader_variable() {
-        let id = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b";
-        let mut bytes = vec![6, 0, 0, 0];
-        bytes.extend(id.encode_utf16().chain([0]).flat_map(u16::to_le_bytes));
-        assert_eq!(boot_partition(&bytes), PartitionId::parse(id));
-        assert_eq!(boot_partition(&bytes[..40]), None);
-        assert_eq!(boot_partition(&[]), None);
     }
 }

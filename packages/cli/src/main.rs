@@ -1,4 +1,4 @@
-//! `lepton`: asks PID 1 of this host, and shows the answer as a table or as JSON.
+//! `lepton`: asks PID 1 of this host, and shows the answer as a table or as JSON; starts the installer.
 //!
 //! Exit codes: 0 done; 1 PID 1 refused or cannot be reached; 2 the command line is wrong; 3 there is no such service.
 
@@ -6,12 +6,15 @@ mod options;
 mod show;
 
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{self, ExitCode};
 
 use lepton_control::{Answer, Client, ClientError, ErrorKind, LogName};
 
 use options::{Command, Options};
 
+/// The program of the package `install`.
+const INSTALLER: &str = "/usr/bin/lepton-install";
 /// PID 1 refused, or cannot be reached.
 const FAILED: u8 = 1;
 /// The command line is wrong.
@@ -32,6 +35,10 @@ fn main() -> ExitCode {
         // Whoever read the output has gone: that is no failure of ours.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => fail(FAILED, &error.to_string()),
+        Err(Failure::Install(error)) if error.kind() == io::ErrorKind::NotFound => {
+            fail(FAILED, "this image has no package \"install\"")
+        }
+        Err(Failure::Install(error)) => fail(FAILED, &format!("cannot start {INSTALLER}: {error}")),
         Err(Failure::Client(error)) => {
             let code = match &error {
                 ClientError::Refused { kind: ErrorKind::NoService, .. } => NO_SERVICE,
@@ -50,6 +57,7 @@ fn fail(code: u8, text: &str) -> ExitCode {
 
 enum Failure {
     Client(ClientError),
+    Install(io::Error),
     Output(io::Error),
 }
 
@@ -72,6 +80,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         Command::Logs { name, follow, lines } => {
             return logs(name.clone(), *follow, *lines, options, &mut output);
         }
+        Command::Install(arguments) => return Err(Failure::Install(start_installer(arguments))),
         Command::Ask(request) => request,
     };
     let answer = Client::connect()?.ask(request)?;
@@ -85,6 +94,15 @@ fn run(options: &Options) -> Result<(), Failure> {
         _ => {}
     }
     Ok(())
+}
+
+/// Becomes the installer, whose exit code and lines are then this program's; comes back only when that fails.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the installer is a program of its own, and takes the place of this one"
+)]
+fn start_installer(arguments: &[String]) -> io::Error {
+    process::Command::new(INSTALLER).args(arguments).exec()
 }
 
 /// A log, line by line.

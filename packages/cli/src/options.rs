@@ -19,6 +19,11 @@ usage: lepton [-o json] COMMAND
   reboot              stop the host and start it again
   poweroff            stop the host and switch it off
   reset-state         empty the state partition at the next boot
+  install [--check] [--wipe] DISK
+                      put the running system, started from CD or network, on a disk
+                      (a path, a serial number, or smallest) and restart; --check
+                      only says whether it can be done; --wipe also gives up the
+                      state that is on the disk
 
 exit codes: 0 done, 1 refused or out of reach, 2 wrong usage, 3 no such service";
 
@@ -39,12 +44,15 @@ pub(crate) enum Command {
     Ask(Request),
     /// Show a log.
     Logs { name: LogName, follow: bool, lines: Option<u32> },
+    /// Start the installer with these arguments.
+    Install(Vec<String>),
 }
 
 impl Options {
     /// Reads the command line.
     pub(crate) fn parse(mut parser: Parser) -> Result<Self, Error> {
         let (mut words, mut json, mut follow, mut lines) = (Vec::new(), false, false, None);
+        let mut install = Vec::new();
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('h') | Long("help") => return Ok(Self { command: Command::Help, json }),
@@ -54,6 +62,7 @@ impl Options {
                     other => return Err(format!("-o takes json or table, not {other:?}").into()),
                 },
                 Short('f') | Long("follow") => follow = true,
+                Long(flag @ ("check" | "wipe")) => install.push(format!("--{flag}")),
                 Short('n') | Long("lines") => lines = Some(parser.value()?.parse()?),
                 Value(word) => words.push(word.string()?),
                 other => return Err(other.unexpected()),
@@ -62,6 +71,9 @@ impl Options {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         if (follow || lines.is_some()) && words.first() != Some(&"logs") {
             return Err("-f and -n belong to logs".into());
+        }
+        if !install.is_empty() && words.first() != Some(&"install") {
+            return Err("--check and --wipe belong to install".into());
         }
         let ask = |request| Ok(Command::Ask(request));
         let command = match words[..] {
@@ -76,6 +88,10 @@ impl Options {
             ["restart", name] => ask(Request::Restart { name: name.to_owned() }),
             ["reboot"] => ask(Request::Reboot),
             ["poweroff"] => ask(Request::Poweroff),
+            ["install", disk] => {
+                install.push(disk.to_owned());
+                Ok(Command::Install(install))
+            }
             ["reset-state"] => ask(Request::ResetState),
             [command, ..] => {
                 Err(Error::from(format!("{command:?} is no command, or has a wrong number of names")))
@@ -102,6 +118,8 @@ mod tests {
         let logs = Command::Logs { name: LogName::Service("a".into()), follow: true, lines: Some(5) };
         assert_eq!(parse(&["logs", "-fn5", "a"]).unwrap().command, logs);
         assert_eq!(parse(&["stop", "a"]).unwrap().command, Command::Ask(Request::Stop { name: "a".into() }));
+        let install = Command::Install(vec!["--wipe".into(), "smallest".into()]);
+        assert_eq!(parse(&["install", "smallest", "--wipe"]).unwrap().command, install);
         assert_eq!(parse(&["--help"]).unwrap().command, Command::Help);
         for bad in [
             &[][..],
@@ -111,6 +129,9 @@ mod tests {
             &["-o", "xml", "status"],
             &["logs", "-n", "x"],
             &["-x"],
+            &["install"],
+            &["install", "a", "b"],
+            &["status", "--wipe"],
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }

@@ -40,7 +40,7 @@ pub(crate) enum LayoutError {
     #[error("cannot lay out the disk")]
     Disk(#[from] DiskError),
     #[error(
-        "{disk} has state in {partition}, where a new system does not leave it; lepton.install-wipe on the kernel command line gives it up"
+        "{disk} has state in {partition}, where a new system does not leave it; --wipe (lepton.install-wipe on the kernel command line) gives it up"
     )]
     Elsewhere { disk: String, partition: String },
 }
@@ -61,7 +61,7 @@ impl Layout {
         let mut random = [0; 32];
         getrandom(&mut random, GetRandomFlags::empty())
             .map_err(|errno| read("random bytes")(errno.into()))?;
-        let name = format!("lepton-{}-{}", field(medium, "IMAGE_ID"), field(medium, "IMAGE_VERSION"));
+        let name = format!("lepton-{}-{}", medium.image_id(), medium.field("IMAGE_VERSION"));
         let esp =
             esp_files(&EspSpec { efi_arch: EFI_ARCH, boot_manager, name: &name, uki: medium.uki.clone() });
         let image = raw(&DiskSpec {
@@ -111,11 +111,6 @@ impl Layout {
         };
         Job { image: self.image, spoil, body, last, longest_zeroes: LONGEST_ZEROES }
     }
-}
-
-fn field(medium: &Medium, key: &str) -> String {
-    let value = medium.os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    value.unwrap_or("unknown").trim_matches('"').to_owned()
 }
 
 /// A partition as the kernel shows it, in bytes.

@@ -2,9 +2,13 @@
 //!
 //! DISK is a path, a serial number, or `smallest`. `--check` only says whether it could be done. `--wipe` also empties
 //! a state partition that is kept otherwise. Exit codes: 0 done, 1 refused or failed, with one line on standard error,
-//! the console and in the kernel log; 2 wrong usage. Nothing but the chosen disk is written.
+//! the console and in the kernel log; 2 wrong usage. Nothing but the chosen disk and the boot entries of the firmware
+//! is written.
 
+mod boot_entry;
+mod efi_variables;
 mod layout;
+mod load_option;
 mod medium;
 mod write;
 
@@ -91,8 +95,14 @@ fn install(order: &Order) -> Result<(), InstallError> {
     let kept = if keeps { ", keeping its state" } else { "" };
     say(&format!("installing on {}{kept}", disk.name));
     let failed = |source| InstallError::Write { disk: disk.name.clone(), source };
+    let before = boot_entry::partitions(disk);
+    let image = medium.image_id().to_owned();
     let job = layout.job(disk, keeps);
     write::carry_out(&write::Device::open(&disk.path()).map_err(failed)?, &job).map_err(failed)?;
+    match boot_entry::register(disk, &before, &image) {
+        Ok(entry) => say(&format!("the firmware starts {} first, as {entry}", disk.name)),
+        Err(error) => say(&format!("the firmware has no boot entry for {}: {}", disk.name, chain(&error))),
+    }
     say(&format!("installed on {}; restarting", disk.name));
     // docs/boot.md: SIGINT asks PID 1 for a restart.
     kill_process(Pid::INIT, Signal::INT).map_err(InstallError::Restart)

@@ -30,7 +30,7 @@ const BETWEEN: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MediumError {
     #[error(
-        "no CD or stick of this image and no {KEPT}: start from the ISO, or over the network with install.ipxe"
+        "no CD or stick of this image and no {KEPT}: start from the ISO, or over the network with install.ipxe or install.efi"
     )]
     None,
     #[error("cannot read {path}")]
@@ -45,10 +45,21 @@ pub(crate) enum MediumError {
 #[derive(Debug)]
 pub(crate) struct Medium {
     pub(crate) uki: Content,
-    pub(crate) os_release: String,
+    os_release: String,
 }
 
 impl Medium {
+    /// Name of the image.
+    pub(crate) fn image_id(&self) -> &str {
+        self.field("IMAGE_ID")
+    }
+
+    /// A value of its description.
+    pub(crate) fn field(&self, key: &str) -> &str {
+        let value = self.os_release.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+        value.unwrap_or("unknown").trim_matches('"')
+    }
+
     pub(crate) fn find() -> Result<Self, MediumError> {
         let os_release = fs::read_to_string(OS_RELEASE).map_err(read_error(OS_RELEASE))?;
         if Path::new(KEPT).exists() {

@@ -4,13 +4,14 @@
 //! gives back, and what makes it recognisable comes last. So firmware finds the old system, or nothing (and starts
 //! the installation medium again), or the new system.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use lepton_formats::Sparse;
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
 
 /// Bytes written or compared at a time.
 const CHUNK: usize = 1 << 20;
@@ -54,44 +55,64 @@ pub(crate) trait Target {
     fn read_back(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
+/// What direct reads must be aligned to, in memory and on disk: the largest sector.
+const ALIGNMENT: usize = 4096;
+
 /// A disk.
 #[derive(Debug)]
-pub(crate) struct Device(File);
+pub(crate) struct Device {
+    cached: File,
+    /// The same without the page cache (open(2), `O_DIRECT`).
+    direct: File,
+    /// For direct reads: a chunk, and room to align it.
+    buffer: RefCell<Vec<u8>>,
+}
 
 impl Device {
     pub(crate) fn open(path: &Path) -> Result<Self, WriteError> {
-        let file = File::options().read(true).write(true).open(path);
-        file.map(Self).map_err(failed("opened", 0))
+        let direct = OFlags::DIRECT.bits().cast_signed();
+        let open = || {
+            Ok(Self {
+                cached: File::options().read(true).write(true).open(path)?,
+                direct: File::options().read(true).custom_flags(direct).open(path)?,
+                buffer: RefCell::new(vec![0; CHUNK + ALIGNMENT]),
+            })
+        };
+        open().map_err(failed("opened", 0))
     }
 }
 
 impl Target for Device {
     fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.cached.write_all_at(bytes, offset)
     }
 
     fn zero(&self, offset: u64, len: u64) -> io::Result<()> {
         // The disk does it itself where it can; the kernel writes zeroes where it cannot.
-        if fallocate(&self.0, FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE, offset, len).is_ok() {
+        if fallocate(&self.cached, FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE, offset, len)
+            .is_ok()
+        {
             return Ok(());
         }
         let zeroes = vec![0; CHUNK];
         for at in (offset..offset + len).step_by(CHUNK) {
             let count = usize::try_from(offset + len - at).unwrap_or(CHUNK).min(CHUNK);
-            self.0.write_all_at(&zeroes[..count], at)?;
+            self.cached.write_all_at(&zeroes[..count], at)?;
         }
         Ok(())
     }
 
     fn flush(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.cached.sync_data()
     }
 
     fn read_back(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        // Clean pages are dropped, so this reads the disk.
-        let len = std::num::NonZeroU64::new(bytes.len() as u64);
-        fadvise(&self.0, offset, len, Advice::DontNeed)?;
-        self.0.read_exact_at(bytes, offset)
+        let mut buffer = self.buffer.borrow_mut();
+        let start = buffer.as_ptr().align_offset(ALIGNMENT);
+        let aligned = &mut buffer[start..start + bytes.len().next_multiple_of(ALIGNMENT)];
+        self.direct.read_exact_at(aligned, offset)?;
+        bytes.copy_from_slice(&aligned[..bytes.len()]);
+        Ok(())
     }
 }
 

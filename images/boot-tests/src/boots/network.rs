@@ -9,7 +9,7 @@ use crate::machine::Network;
 
 /// What OVMF prints when the file has come but the connection was not closed in time. It tries each boot option
 /// once, so a machine that was busy for a moment gets a second chance; a file that cannot boot fails both times.
-const STALLED: &str = "): Load Error";
+pub(super) const STALLED: &str = "): Load Error";
 
 pub(super) fn ipxe(cx: &Context) -> Result<(), TestError> {
     let network = Network::Tftp { dir: cx.artifact("pxe")?, file: "boot.ipxe".to_owned() };

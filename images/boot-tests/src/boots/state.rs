@@ -8,6 +8,7 @@ use crate::Context;
 use crate::context::TestError;
 use crate::judges::grown::{self, Superblock};
 use crate::machine::{Bus, Disk, DiskFormat, Machine, Writes};
+use crate::power_cut::Record;
 
 /// Where the state partition of our disks starts.
 pub(super) const STATE_START: u64 = 1025 << 20;
@@ -57,18 +58,29 @@ fn grow_once(cx: &Context, path: &Path, sector: u32) -> Result<(), TestError> {
 
 /// The same for a disk on any bus.
 pub(super) fn grow_on(cx: &Context, path: &Path, disk: Disk, device: &str) -> Result<(), TestError> {
-    let len = std::fs::metadata(path).map_err(TestError::file("read", path))?.len();
-    let mut guest = cx.start(&cx.uefi().disk(disk))?;
+    grow_machine(cx, path, &cx.uefi().disk(disk), device)
+}
+
+/// The same for a machine that has the disk `path`.
+fn grow_machine(cx: &Context, path: &Path, machine: &Machine, device: &str) -> Result<(), TestError> {
+    let mut guest = cx.start(machine)?;
     let ready = guest.wait_ready()?;
     for (fact, holds) in state_on(&ready, device) {
         guest.require(holds, || fact)?;
     }
+    wait_grown(path)?;
+    Ok(guest.power_off()?)
+}
+
+/// Waits until the file system on a disk that is running has its size, and not for ever: what is judged comes later.
+pub(super) fn wait_grown(path: &Path) -> Result<(), TestError> {
+    let len = std::fs::metadata(path).map_err(TestError::file("read", path))?.len();
     let wanted = (len - STATE_START - (2 << 20)) / 4096;
     let deadline = Instant::now() + if len > HUGE { HUGE_GROWTH } else { GROWTH };
     while Superblock::read(path, STATE_START)?.blocks() < wanted && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(100));
     }
-    Ok(guest.power_off()?)
+    Ok(())
 }
 
 /// A state partition on a blank disk that is named; used again at the next boot, emptied when that is asked for.
@@ -97,6 +109,42 @@ pub(super) fn made_on_a_blank_disk(cx: &Context) -> Result<(), TestError> {
     } else {
         Err(refused("the file system is the same after a boot and another after a reset"))
     }
+}
+
+/// A CD beside an installed system: its state is left alone, and used when that is asked for.
+pub(super) fn left_alone_by_a_cd(cx: &Context) -> Result<(), TestError> {
+    let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
+    let path = grown::on_larger_disk(cx, dir.path(), 3 << 30)?;
+    // With its room, the disk would be grown, and with its mount, the file system written.
+    let looks = || {
+        let start = read_start(&path, STATE_START + (1 << 20));
+        start.map_err(TestError::file("read", &path))
+    };
+    let before = looks()?;
+    let machine = cx.uefi().disk(cx.disk("iso", Bus::Cdrom)?).disk(disk(&path, 512));
+    cx.boot(&machine, &super::no_state)?;
+    if looks()? != before {
+        return Err(refused("the CD wrote to the installed disk"));
+    }
+    let asked = machine.kernel_words("lepton.state=required lepton.state-wait=30");
+    cx.boot(&asked, &|ready| state_on(ready, "/dev/vda2"))?;
+    if looks()? == before { Err(refused("the state was not used")) } else { Ok(()) }
+}
+
+/// What lies at the start of a disk, without its long zeroes: the table, the boot sectors, the first block group.
+fn read_start(path: &Path, len: u64) -> std::io::Result<Vec<u8>> {
+    use std::os::unix::fs::FileExt;
+    let file = std::fs::File::open(path)?;
+    let mut found = Vec::new();
+    let mut block = vec![0; 1 << 20];
+    for at in (0..len).step_by(1 << 20) {
+        file.read_exact_at(&mut block, at)?;
+        if block.iter().any(|byte| *byte != 0) {
+            found.extend(at.to_le_bytes());
+            found.extend_from_slice(&block);
+        }
+    }
+    Ok(found)
 }
 
 /// A disk with anything on it is refused in one sentence, and nothing of it changes.
@@ -136,43 +184,34 @@ pub(super) fn many_power_cuts(cx: &Context) -> Result<(), TestError> {
     power_cuts(cx, 2..27)
 }
 
-/// Cuts the power at a moment of the first boot that `seed` chooses, most of them while the disk is written; the next
-/// boot must be ready and end with everything grown.
+/// Bytes of a disk whose first growth is cut off.
+const CUT: u64 = 3 << 30;
+
+/// Records a whole first boot, and for each seed boots a disk that lost power at a moment of it; that boot must be ready
+/// and end with everything grown.
 fn power_cuts(cx: &Context, seeds: std::ops::Range<u64>) -> Result<(), TestError> {
+    let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
+    let (path, writes) = (grown::on_larger_disk(cx, dir.path(), CUT)?, dir.path().join("writes"));
+    grow_on(cx, &path, disk(&path, 512).log(&writes), "/dev/vda2")?;
+    let record = Record::open(&writes).map_err(TestError::file("read", &writes))?;
     for seed in seeds {
         let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
-        let path = grown::on_larger_disk(cx, dir.path(), (2 << 30) + (seed << 28))?;
-        let guest = cx.start(&cx.uefi().disk(disk(&path, 512)))?;
-        wait_for_growth(&path)?;
-        std::thread::sleep(Duration::from_millis(scattered(seed) % 1500));
-        drop(guest);
-        // The kernel of this machine takes a moment to let go of the file.
-        std::thread::sleep(Duration::from_secs(1));
-        let cut = |error: TestError| refused(&format!("after power cut {seed}: {error}"));
-        grow_once(cx, &path, 512).map_err(cut)?;
+        let path = grown::on_larger_disk(cx, dir.path(), CUT)?;
+        let moment = record.moment(seed);
+        record.cut_file(moment, seed, &path).map_err(TestError::file("write", &path))?;
+        // Firmware has a say in what a torn table means; most cuts do without its time.
+        let machine = match seed % 5 {
+            0 => cx.uefi(),
+            _ => {
+                let words = format!("{} lepton.state=required lepton.state-wait=30", cx.cmdline);
+                super::kernel::machine(cx)?.kernel(cx.kernel()?.cmdline(&words))
+            }
+        };
+        let cut = |error: TestError| refused(&format!("after power cut {seed} at request {moment}: {error}"));
+        grow_machine(cx, &path, &machine.disk(disk(&path, 512)), "/dev/vda2").map_err(cut)?;
         grown::state(cx, &path, 512).map_err(cut)?;
     }
     Ok(())
-}
-
-/// Until the first write of the growth is on the disk.
-fn wait_for_growth(path: &Path) -> Result<(), TestError> {
-    use std::os::unix::fs::FileExt;
-    let deadline = Instant::now() + GROWTH;
-    let mut signature = *b"EFI PART";
-    while signature == *b"EFI PART" && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(1));
-        let read = std::fs::File::open(path).and_then(|file| file.read_exact_at(&mut signature, 4096));
-        read.map_err(TestError::file("read", path))?;
-    }
-    Ok(())
-}
-
-/// Numbers without a pattern that are the same in every run (splitmix64).
-pub(super) fn scattered(seed: u64) -> u64 {
-    let mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (mixed ^ (mixed >> 27)) >> 16
 }
 
 fn disk(path: &Path, sector: u32) -> Disk {

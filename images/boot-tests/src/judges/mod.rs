@@ -17,7 +17,7 @@ mod kconfig;
 mod ova;
 mod ovf;
 mod paths;
-mod plant;
+pub(crate) mod plant;
 mod sbom;
 mod signature;
 mod tool;

@@ -10,13 +10,13 @@ use rustix::io::Errno;
 
 /// A copy of an artifact.
 #[derive(Debug)]
-pub(super) struct Copy {
+pub(crate) struct Copy {
     file: File,
 }
 
 impl Copy {
     /// Copies `from` to the new file `to`.
-    pub(super) fn make(from: &Path, to: &Path) -> io::Result<Self> {
+    pub(crate) fn make(from: &Path, to: &Path) -> io::Result<Self> {
         let from = File::open(from)?;
         let file = File::create_new(to)?;
         copy_range(&from, 0, from.metadata()?.len(), &file)?;

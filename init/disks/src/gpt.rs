@@ -1,8 +1,6 @@
-//! Which disk holds a given partition (UEFI specification, section 5.3): the one question PID 1 has about
-//! partition tables.
+//! The entries of a GUID partition table (UEFI specification, section 5.3), and which disk holds a given partition.
 //!
-//! The kernel has checked the table already, and a wrong answer costs a wait at most: checksums are not
-//! looked at.
+//! The kernel has checked the table already: checksums are not looked at. This must not write.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -30,19 +28,33 @@ impl PartitionId {
         bytes[6..8].reverse();
         Some(Self(bytes))
     }
+
+    /// An identifier as it stands in a table.
+    pub fn from_disk(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes as they stand in a table.
+    pub fn to_disk(self) -> [u8; 16] {
+        self.0
+    }
 }
 
 /// Type of an EFI system partition, as it stands in a table.
 const EFI_SYSTEM: [u8; 16] =
     [0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b];
 
-/// What PID 1 wants to know of an entry.
+/// What a host wants to know of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its unique identifier.
     pub id: PartitionId,
     /// Whether it is an EFI system partition.
     pub is_esp: bool,
+    /// Its first block, counted in logical sectors of the disk.
+    pub first: u64,
+    /// How many blocks it has.
+    pub blocks: u64,
 }
 
 /// Whether the primary table of `disk`, whose logical sectors have `sector` bytes, lists the partition.
@@ -71,10 +83,15 @@ pub fn entries(disk: &mut (impl Read + Seek), sector: u64) -> io::Result<Vec<Ent
     let mut table = Vec::new();
     disk.seek(SeekFrom::Start(start))?;
     disk.take(length).read_to_end(&mut table)?;
-    // An entry: type 0..16, unique identifier 16..32.
-    let entry = |bytes: &[u8]| Entry {
-        id: PartitionId(bytes[16..32].try_into().expect("sixteen bytes")),
-        is_esp: bytes[..16] == EFI_SYSTEM,
+    // An entry: type 0..16, unique identifier 16..32, first block 32..40, last block 40..48.
+    let entry = |bytes: &[u8]| {
+        let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        Entry {
+            id: PartitionId(bytes[16..32].try_into().expect("sixteen bytes")),
+            is_esp: bytes[..16] == EFI_SYSTEM,
+            first: number(32),
+            blocks: number(40).wrapping_sub(number(32)).wrapping_add(1),
+        }
     };
     Ok(table.chunks_exact(size).map(entry).collect())
 }
@@ -120,7 +137,10 @@ mod tests {
     fn the_type_of_an_entry() {
         let mut disk = disk(512, 16, 128);
         disk.get_mut()[1024..1040].copy_from_slice(&EFI_SYSTEM);
+        disk.get_mut()[1056..1064].copy_from_slice(&2048_u64.to_le_bytes());
+        disk.get_mut()[1064..1072].copy_from_slice(&4095_u64.to_le_bytes());
         let entries = entries(&mut disk, 512).unwrap();
+        assert_eq!((entries[0].first, entries[0].blocks), (2048, 2048));
         assert_eq!((entries.len(), entries[0].is_esp, entries[2].is_esp), (16, true, false));
         assert_eq!(entries[2].id, PartitionId::parse(ID).unwrap());
     }
