@@ -103,6 +103,24 @@ fn from_network(cx: &Context, machine: &Machine, bus: Bus, device: &str) -> Resu
     grown::state(cx, &path, 512)
 }
 
+/// By the command line of the host, which a service of the machine config calls as an operator would.
+pub(super) fn by_command(cx: &Context) -> Result<(), TestError> {
+    let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
+    let path = blank(dir.path(), DISK)?;
+    let target = disk(&path, Bus::VirtioBlk);
+    let config = r#"
+        [[services]]
+        name = "installer"
+        command = ["/usr/bin/lepton", "install", "disk1"]
+        kind = "oneshot"
+        capabilities = ["sys-admin"]
+        start-timeout-s = 0
+    "#;
+    install(cx, &cd(cx)?.fw_cfg("opt/lepton/config", config).disk(target.clone()))?;
+    grow_on(cx, &path, target, "/dev/vda2")?;
+    grown::state(cx, &path, 512)
+}
+
 /// The CD stays in and the words stay on the command line: the boot entry makes firmware start the disk all the same,
 /// and nothing is installed again. A second installation renews the entry instead of adding one.
 pub(super) fn boot_entry(cx: &Context) -> Result<(), TestError> {

@@ -79,6 +79,7 @@ pub(crate) const TESTS: &[Test] = &[
     always("install-ipxe", PC, install::ipxe),
     always("install-pxe", ANY, install::pxe),
     always("install-http", ANY, install::http),
+    always("install-command", ANY, install::by_command),
     always("install-boot-entry", ANY, install::boot_entry),
     always("install-refuse", ANY, install::refusals),
     with_all("install-own-stick", ANY, install::own_stick),
