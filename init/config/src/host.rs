@@ -58,7 +58,7 @@ impl MachineConfig {
 
     /// The config as TOML, which [`crate::parse`] reads back.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self)
+        crate::to_toml(self)
             .expect("every table of a config has text keys, and no value is without TOML form")
     }
 }

@@ -19,6 +19,7 @@ pub mod schema;
 pub mod suggest;
 mod table;
 mod text;
+mod writing;
 
 pub use address::{Cidr, Destination, Mac};
 pub use document::{MAX_BYTES, Parsed, Problem, parse, parse_bytes};
@@ -30,3 +31,4 @@ pub use names::{Domain, Hostname, LinkName, LinkRef, Server};
 pub use network::{
     Bond, BondMode, Bridge, Dhcp, LacpRate, Link, Match, Mtu, Network, Route, TransmitHash, Vlan, VlanId,
 };
+pub use writing::{Unwritable, to_toml};

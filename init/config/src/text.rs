@@ -34,7 +34,8 @@ macro_rules! text_type {
                 place: $crate::field::Place<'_>,
                 reader: &mut $crate::field::Reader<'_>,
             ) -> Option<Self> {
-                $crate::field::read_plain(value, place, reader)
+                let text: String = $crate::field::read_plain(value, place, reader)?;
+                text.parse().map_err(|message: String| reader.report(place.offset, place.key, message)).ok()
             }
 
             fn identity(&self) -> Option<String> {
@@ -77,17 +78,33 @@ macro_rules! number_type {
             pub fn get(self) -> $inner {
                 self.0
             }
+
+            fn out_of_range(number: i64) -> String {
+                format!("{number} is out of range: {} to {}", $first, $last)
+            }
         }
 
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let number = i64::deserialize(deserializer)?;
-                let message = || format!("{number} is out of range: {} to {}", $first, $last);
-                Self::new(number).ok_or_else(|| serde::de::Error::custom(message()))
+                Self::new(number).ok_or_else(|| serde::de::Error::custom(Self::out_of_range(number)))
             }
         }
 
-        $crate::field::plain_fields!($name);
+        impl $crate::field::Field for $name {
+            fn read(
+                value: $crate::field::Value<'_>,
+                place: $crate::field::Place<'_>,
+                reader: &mut $crate::field::Reader<'_>,
+            ) -> Option<Self> {
+                let number: i64 = $crate::field::read_plain(value, place, reader)?;
+                let read = Self::new(number);
+                if read.is_none() {
+                    reader.report(place.offset, place.key, Self::out_of_range(number));
+                }
+                read
+            }
+        }
 
         #[cfg(feature = "schema")]
         impl schemars::JsonSchema for $name {

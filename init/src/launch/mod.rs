@@ -4,6 +4,7 @@
 //! have, and becomes the service's program. It talks to PID 1 over its standard input: one message with the order
 //! comes in; an error goes out, or the end of the stream, which is the proof that the program runs.
 
+mod calls;
 mod identity;
 mod mounts;
 mod seccomp;
@@ -47,6 +48,18 @@ pub struct Order {
     pub notify: Option<String>,
 }
 
+impl Order {
+    /// The message that says it: TOML, which PID 1 reads and writes anyway.
+    pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
+        lepton_config::to_toml(self).map(String::into_bytes).map_err(io::Error::other)
+    }
+
+    fn parse(bytes: &[u8]) -> io::Result<Self> {
+        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
+        toml::from_str(text).map_err(|error| io::Error::other(error.message().to_owned()))
+    }
+}
+
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{step}: {source}")]
@@ -76,8 +89,7 @@ pub fn main() -> ExitCode {
 fn launch(channel: &OwnedFd) -> Result<std::convert::Infallible, LaunchError> {
     let mut bytes = vec![0; MAX_ORDER];
     let (_, length) = step("read the order", recv(channel, &mut bytes, RecvFlags::empty()))?;
-    let order: Order =
-        step("read the order", serde_json::from_slice(bytes.get(..length).unwrap_or_default()))?;
+    let order: Order = step("read the order", Order::parse(bytes.get(..length).unwrap_or_default()))?;
     drop(bytes);
     let spec = &order.spec;
     let null = step("open /dev/null", fs::File::open("/dev/null"))?;

@@ -35,7 +35,7 @@ pub(super) fn spawn(spec: &ServiceSpec, cgroup: &Cgroup) -> io::Result<Spawned> 
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (channel, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     // The whole order fits into the socket's buffer, so nobody waits for the launcher to read it.
-    send(&channel, &serde_json::to_vec(&order)?, SendFlags::NOSIGNAL)?;
+    send(&channel, &order.to_bytes()?, SendFlags::NOSIGNAL)?;
     let (output, writer) = io::pipe()?;
     let output = File::from(OwnedFd::from(output));
     rustix::io::ioctl_fionbio(&output, true)?;

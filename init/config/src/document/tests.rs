@@ -96,10 +96,7 @@ fn everything() {
 
             [[files]]
             path = "/etc/motd"
-            content = """
-            hello
-            [not a table]
-            """
+            content = "hello\n[not a table]\n"
             mode = "0600"
 
             [[services]]
