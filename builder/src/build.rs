@@ -118,6 +118,14 @@ pub enum BuildError {
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// PID 1 is larger than the image allows.
+    #[error("PID 1 has {len} bytes, and the budget init-bytes of the image allows {budget}")]
+    InitBudget {
+        /// Its size.
+        len: u64,
+        /// What the image allows.
+        budget: u64,
+    },
     /// The output folder cannot be used.
     #[error("cannot {action} {path}")]
     Out {
@@ -212,6 +220,7 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         Ok::<_, CompileError>((kernel, init, programs))
     })?;
     gate.pass(&kernel.path(kernel::CONFIG), toolbox)?;
+    hold_init(&init.path("init"), locked.plan().budgets.init_bytes)?;
     let (mut tree, listing) = assemble(&programs)?;
     let compiled = builds.compiled(locked.plan(), toolbox)?;
     let mut programs = vec![sbom::Program { package: None, binary: "init", output: &init }];
@@ -290,6 +299,12 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
     Ok(Built { locked, written, files, root_listing, unchanged: false })
 }
 
+/// Refuses a PID 1 that has outgrown its budget.
+fn hold_init(program: &Path, budget: u64) -> Result<(), BuildError> {
+    let len = fs::metadata(program).map_err(out_error("read", program))?.len();
+    if len > budget { Err(BuildError::InitBudget { len, budget }) } else { Ok(()) }
+}
+
 /// Gives the finished files their final names, the list of digests last.
 fn publish(fresh: &Scratch, out: &Path, files: &BTreeMap<String, FileFacts>) -> Result<(), BuildError> {
     let listed = walkdir::WalkDir::new(fresh.path()).min_depth(1).max_depth(1).sort_by_file_name();
@@ -329,4 +344,19 @@ fn out_error(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::
 
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_too_many_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("init");
+        fs::write(&path, [0; 100]).unwrap();
+        assert!(hold_init(&path, 100).is_ok());
+        let error = hold_init(&path, 99).unwrap_err().to_string();
+        assert_eq!(error, "PID 1 has 100 bytes, and the budget init-bytes of the image allows 99");
+    }
 }

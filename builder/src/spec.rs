@@ -106,6 +106,9 @@ pub struct Budgets {
     pub kernel_bytes: PerArch<u64>,
     /// The unified kernel image: the whole system.
     pub uki_bytes: u64,
+    /// PID 1. A build that passes this one fails, because nobody sees its growth otherwise.
+    #[serde(default = "Budgets::init_bytes")]
+    pub init_bytes: u64,
     /// MemTotal - MemAvailable when all services are ready, with 512 MiB of memory.
     pub memory_at_ready_kib: u64,
     /// Virtual time from kernel start to the ready line.
@@ -113,6 +116,12 @@ pub struct Budgets {
     /// The same in percent of the time from kernel start to the start of PID 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_percent_of_start: Option<u64>,
+}
+
+impl Budgets {
+    fn init_bytes() -> u64 {
+        1_000_000
+    }
 }
 
 /// A package's recipe.

@@ -27,13 +27,19 @@ impl Consoles {
     /// Writes one line to every console that is active now.
     pub fn write_line(&mut self, line: &str) {
         let text = format!("{line}\n");
-        let active = files::read_value("/sys/class/tty/console/active").unwrap_or_default();
-        for name in names(&active) {
-            self.write(name, text.as_bytes());
+        for name in Self::active() {
+            self.write(&name, text.as_bytes());
         }
     }
 
-    fn write(&mut self, name: &str, text: &[u8]) {
+    /// Names of the consoles that are active now.
+    pub fn active() -> Vec<String> {
+        let active = files::read_value("/sys/class/tty/console/active").unwrap_or_default();
+        names(&active).into_iter().map(str::to_owned).collect()
+    }
+
+    /// Writes to one console.
+    pub fn write(&mut self, name: &str, text: &[u8]) {
         let known = self.open.iter().position(|(known, _)| known == name);
         if let Some(index) = known {
             if write_within(&mut self.open[index].1, text, PATIENCE) {

@@ -20,12 +20,14 @@ use lepton_init::mounts::Stage;
 use lepton_init::options::Options;
 use lepton_init::os_release::OsRelease;
 use lepton_init::reap::reap_all;
+use lepton_init::screen::Screen;
 use lepton_init::services::host::Host;
 use lepton_init::services::{Services, load};
 use lepton_init::step::{StepError, run};
+use lepton_init::watchdog::Watchdog;
 use lepton_init::{
-    clock, etc, fail, hostname, install, kmsg, launch, mounts, network, root, shutdown, signals, source,
-    state, stdio, sysctl,
+    clock, etc, fail, hostname, install, kmsg, launch, log_files, mounts, network, root, shutdown, signals,
+    source, state, stdio, sysctl,
 };
 use rustix::process::{Pid, getpid};
 use rustix::system::{RebootCommand, reboot};
@@ -38,19 +40,22 @@ fn main() -> ExitCode {
     if std::env::args_os().next().is_some_and(|name| name == launch::NAME) {
         return launch::main();
     }
+    if std::env::args_os().next().is_some_and(|name| name == log_files::NAME) {
+        return log_files::main();
+    }
     if getpid() != Pid::INIT {
         eprintln!("init: this is the first process of a host and cannot be started by hand");
         return ExitCode::FAILURE;
     }
     fail::install_panic_hook();
     match boot(started) {
-        Ok((events, services)) => serve(events, services),
+        Ok((events, services, screen)) => serve(events, services, screen),
         Err(error) => fail::fail(&error),
     }
 }
 
 /// From the first instruction to the start of services.
-fn boot(started: Duration) -> Result<(Events, Services), StepError> {
+fn boot(started: Duration) -> Result<(Events, Services, Screen), StepError> {
     run("block signals", signals::block)?;
     run("mount kernel file systems", || mounts::mount_stage(Stage::Initrd))?;
     run("detach standard streams", stdio::detach)?;
@@ -83,6 +88,14 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
     run("take Ctrl-Alt-Del", || reboot(RebootCommand::CadOff).map_err(io::Error::from))?;
     let events = run("watch power buttons", Events::open)?;
 
+    let screen = Screen::new(gathered.config.console.status != Some(false));
+    // After everything that may take long before the loop that feeds it.
+    let timeout = gathered.config.watchdog.timeout_s.map(|timeout| Watchdog::open(timeout.get())).transpose();
+    let (watchdog, watchdog_error) = match timeout {
+        Ok(watchdog) => (watchdog, None),
+        Err(error) => (None, Some(format!("watchdog: {error}"))),
+    };
+
     let mut services = run("prepare services", || {
         let (specs, service_errors) = load::load(&gathered.config.services);
         let late = source::Late::new(&gathered);
@@ -97,6 +110,7 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
                 state.errors.clone(),
                 install_errors.clone(),
                 service_errors,
+                watchdog_error.into_iter().collect(),
             ]
             .concat(),
             state,
@@ -106,27 +120,29 @@ fn boot(started: Duration) -> Result<(Events, Services), StepError> {
             ready: None,
             phase: Phase::Starting,
         };
-        Services::new(specs, host)
+        Services::new(specs, host, watchdog)
     })?;
     if install_errors.is_empty() {
         install::start(&options);
     }
     services.start_all();
     services.start_fetching(clock::since_boot());
-    Ok((events, services))
+    Ok((events, services, screen))
 }
 
 /// Looks after services, reaps and obeys, for ever.
-fn serve(mut events: Events, mut services: Services) -> ! {
+fn serve(mut events: Events, mut services: Services, mut screen: Screen) -> ! {
     let mut consoles = Consoles::default();
     loop {
         services.turn();
         announce(&mut services, &mut consoles);
+        screen.look(services.host.phase, &mut consoles, || services.status(clock::since_boot()));
         if let Some(request) = services.take_request() {
             kmsg::log(Level::Notice, &format!("stopping: {request:?}, asked by a control request"));
             shutdown::stop(request, &mut events, &mut consoles, Some(&mut services))
         }
-        let left = services.deadline().map(|deadline| deadline.saturating_sub(clock::since_boot()));
+        let deadline = services.deadline().into_iter().chain(screen.deadline()).min();
+        let left = deadline.map(|deadline| deadline.saturating_sub(clock::since_boot()));
         let happened = events.wait_also(left, Some(services.as_fd())).unwrap_or_else(|error| {
             kmsg::warn(&format!("cannot wait for events: {error}"));
             // An error that stays must not become a busy loop.

@@ -33,18 +33,25 @@ pub fn stop(
     request: Request,
     events: &mut Events,
     consoles: &mut Consoles,
-    services: Option<&mut Services>,
+    mut services: Option<&mut Services>,
 ) -> ! {
     let text = match request {
         Request::PowerOff => "lepton: power off",
         Request::Reboot => "lepton: reboot",
     };
     consoles.write_line(text);
-    if let Some(services) = services {
+    if let Some(services) = &mut services {
         stop_services(services, events);
+        services.finish_logs();
     }
     end_processes(events);
     detach_file_systems();
+    // It stays on across a restart, which may hang, too. A host that is off must not be woken by it.
+    if request == Request::PowerOff
+        && let Some(watchdog) = services.and_then(|services| services.watchdog.take())
+    {
+        watchdog.close();
+    }
     finish(request)
 }
 

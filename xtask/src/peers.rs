@@ -16,9 +16,10 @@ use crate::image::{self, Order};
 
 /// Where their pins lie.
 const FOLDER: &str = "images/boot-tests";
-/// The image of services that misbehave, and where it goes.
+/// Images besides the one that is tested, and where they go: of services that misbehave, and with a shell.
 const SERVICE_TESTS: &str = "service-tests";
-const OUT: &str = "out/test/service-tests";
+const DEBUG: &str = "debug";
+const OUT: &str = "out/test";
 /// VMware's command line and the simulator of its API: independent readers of the appliance.
 const GOVMOMI: &[GoProgram<'static>] = &[
     GoProgram { name: "govc", package: "github.com/vmware/govmomi/govc" },
@@ -38,13 +39,17 @@ fn one(context: &Context, arch: Arch, peer: Peer) -> Result<PathBuf> {
             Ok(pypi::python_tree(&requirements, python.as_deref(), &context.toolbox())?)
         }
         Peer::Govmomi => go(context, "govmomi", GOVMOMI),
-        Peer::ServiceTests => {
-            let out = context.catalog.root().join(OUT).join(arch.name());
-            let order = Order::plain(&[Format::Pxe], &out);
-            let built = image::build(context, &SERVICE_TESTS.parse()?, arch, &order)?;
-            Ok(out.join(format!("{}.pxe", built.locked.stem())))
-        }
+        Peer::ServiceTests => pxe(context, SERVICE_TESTS, arch),
+        Peer::Debug => pxe(context, DEBUG, arch),
     }
+}
+
+/// The network boot folder of another image.
+fn pxe(context: &Context, name: &str, arch: Arch) -> Result<PathBuf> {
+    let out = context.catalog.root().join(OUT).join(name).join(arch.name());
+    let order = Order::plain(&[Format::Pxe], &out);
+    let built = image::build(context, &name.parse()?, arch, &order)?;
+    Ok(out.join(format!("{}.pxe", built.locked.stem())))
 }
 
 /// Programs for this machine, of the modules that `go/NAME` pins.

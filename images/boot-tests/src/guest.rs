@@ -3,7 +3,7 @@
 //! A guest that is dropped is killed with everything it started; every error shows the whole console.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -137,7 +137,7 @@ impl Guest {
             qemu::sandbox(machine, tools, run.path(), Serial::Output).map_err(GuestError::Prepare)?;
         let mut child = sandbox
             .process()
-            .spawn(Stdio::null(), Stdio::piped(), Stdio::piped())
+            .spawn(Stdio::piped(), Stdio::piped(), Stdio::piped())
             .map_err(GuestError::Start)?;
         let stdout = child.stdout.take().expect("standard output was asked for as a pipe");
         let stderr = child.stderr.take().expect("standard error was asked for as a pipe");
@@ -206,6 +206,22 @@ impl Guest {
             }
             std::thread::sleep(BETWEEN);
         }
+    }
+
+    /// Waits until QEMU has ended without PID 1 saying that it stops: something else restarted the guest.
+    pub fn wait_reset(mut self) -> Result<String, GuestError> {
+        self.wait_end("the end by a reset")?;
+        let text = self.console.text();
+        let is_orderly = text.contains(REBOOT) || text.contains(POWER_OFF);
+        self.require(!is_orderly, || "PID 1 did not stop the guest".to_owned())?;
+        Ok(text)
+    }
+
+    /// Types a line on the serial console.
+    pub fn type_line(&mut self, text: &str) -> Result<(), GuestError> {
+        let stdin = self.child.stdin.as_mut().expect("standard input was asked for as a pipe");
+        let typed = stdin.write_all(format!("{text}\n").as_bytes()).and_then(|()| stdin.flush());
+        typed.map_err(|_| GuestError::Ended { what: "a line was typed", log: self.log() })
     }
 
     /// Waits for a line that contains `text`.

@@ -218,6 +218,7 @@ pub struct Machine {
     pub(crate) date: Option<String>,
     pub(crate) fw_cfg: Vec<(String, String)>,
     pub(crate) oem_strings: Vec<String>,
+    pub(crate) watchdog: Option<&'static str>,
 }
 
 impl Machine {
@@ -238,6 +239,7 @@ impl Machine {
             date: None,
             fw_cfg: Vec::new(),
             oem_strings: Vec::new(),
+            watchdog: None,
         }
     }
 
@@ -310,6 +312,12 @@ impl Machine {
     /// Adds words to the kernel command line of a unified kernel image, as machine firmware can (SMBIOS type 11).
     pub fn kernel_words(mut self, words: &str) -> Self {
         self.oem_strings.push(format!("io.systemd.stub.kernel-cmdline-extra={words}"));
+        self
+    }
+
+    /// Adds a watchdog device of this model; when it bites, the guest restarts, which ends the run.
+    pub fn watchdog(mut self, model: &'static str) -> Self {
+        self.watchdog = Some(model);
         self
     }
 

@@ -173,6 +173,10 @@ pub(crate) fn arguments(machine: &Machine, serial: Serial) -> Vec<String> {
         let boot = (machine.order == Order::Devices).then_some(first + index);
         disk_arguments(machine.arch, index, disk, boot, &mut args);
     }
+    if let Some(model) = machine.watchdog {
+        args.add("-device", model);
+        args.add("-action", "watchdog=reset");
+    }
     for (name, text) in &machine.fw_cfg {
         args.add("-fw_cfg", format!("name={},string={}", escape(name), escape(text)));
     }

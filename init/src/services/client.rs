@@ -16,11 +16,20 @@ const AHEAD: usize = 64 * 1024;
 /// A client that takes nothing for so long is dropped.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Log {
+    /// The kernel's.
+    Kernel,
+    /// That of the process of this place.
+    Process(usize),
+}
+
 /// Which log a client reads, and how far it is.
 #[derive(Clone, Debug)]
 pub(super) struct Cursor {
-    /// Place among the processes.
-    pub(super) process: usize,
+    /// Which log.
+    pub(super) log: Log,
     /// Number of its next line.
     pub(super) next: u64,
     /// Whether it waits for more.

@@ -9,6 +9,7 @@ pub mod host;
 mod late;
 pub mod load;
 pub mod log;
+mod log_feed;
 pub mod manager;
 pub mod notify;
 mod poller;
@@ -24,14 +25,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use lepton_control::{Phase, ServiceState};
+use lepton_control::{LogLine, Phase, ServiceState};
 use lepton_service_spec::ServiceSpec;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use crate::kmsg::{self, Level};
+use crate::watchdog::Watchdog;
 use crate::{clock, launch, signals};
-use client::Client;
+use client::{Client, Log};
 use host::Host;
+use log::Ring;
+use log_feed::LogFeed;
 use manager::{Action, Manager};
 use notify::{Notice, NotifySocket};
 use poller::{Interest, Poller, Source};
@@ -45,6 +49,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 const TURNS: usize = 4;
 /// Messages that are taken at once.
 const NOTICES: usize = 64;
+/// Records of the kernel's log that are taken at once; the first time it is all that the kernel has kept.
+const RECORDS: usize = 64;
+const FIRST_RECORDS: usize = 8192;
+/// How long the last lines of a host may take on their way to files.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// All services and clients.
 #[derive(Debug)]
@@ -56,13 +65,18 @@ pub struct Services {
     listener: Option<UnixListener>,
     clients: Vec<Option<Client>>,
     request: Option<signals::Request>,
+    kernel: Option<kmsg::Records>,
+    kernel_ring: Ring,
+    feed: LogFeed,
+    /// The watchdog device, which [`Services::turn`] feeds.
+    pub watchdog: Option<Watchdog>,
     /// Facts of the host.
     pub host: Host,
 }
 
 impl Services {
     /// Services in start order; nothing runs yet. What cannot be had is reported among the host's errors.
-    pub fn new(specs: Vec<ServiceSpec>, mut host: Host) -> io::Result<Self> {
+    pub fn new(specs: Vec<ServiceSpec>, mut host: Host, watchdog: Option<Watchdog>) -> io::Result<Self> {
         for dir in ["/run/lepton", launch::STAGE] {
             fs::create_dir_all(dir)?;
         }
@@ -80,7 +94,20 @@ impl Services {
         }
         let processes = specs.iter().map(|spec| Process::new(&spec.name)).collect();
         let manager = Manager::new(specs);
-        Ok(Self { manager, processes, poller, notify, listener, clients: Vec::new(), request: None, host })
+        Ok(Self {
+            manager,
+            processes,
+            poller,
+            notify,
+            listener,
+            clients: Vec::new(),
+            request: None,
+            kernel: None,
+            kernel_ring: Ring::default(),
+            feed: LogFeed::default(),
+            watchdog,
+            host,
+        })
     }
 
     /// Wants every service.
@@ -99,7 +126,9 @@ impl Services {
         let now = clock::since_boot();
         let draining = self.manager.draining().next().map(|_| now + LOOK_EVERY);
         let clients = self.clients.iter().flatten().filter_map(Client::deadline);
-        self.manager.deadline().into_iter().chain(draining).chain(clients).min()
+        let watchdog = self.watchdog.as_ref().map(Watchdog::deadline);
+        let feed = self.feed.deadline(now);
+        self.manager.deadline().into_iter().chain(draining).chain(clients).chain(watchdog).chain(feed).min()
     }
 
     /// Does what can be done now, with a bound, and never waits.
@@ -117,6 +146,72 @@ impl Services {
         self.manager.tick(now);
         self.act();
         self.serve_followers(now);
+        self.keep_logs(now);
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.feed(now);
+        }
+    }
+
+    /// Reads the kernel's log from now on; it is not needed before somebody wants it.
+    fn open_kernel_log(&mut self) {
+        if self.kernel.is_some() {
+            return;
+        }
+        let opened = kmsg::Records::open().and_then(|records| {
+            self.poller.add(&records, Source::Kernel, Interest::Read)?;
+            Ok(records)
+        });
+        match opened {
+            Ok(records) => {
+                self.kernel = Some(records);
+                self.read_kernel_log(FIRST_RECORDS);
+            }
+            Err(error) => self.kernel_ring.push(LogLine {
+                ms: clock::millis(clock::since_boot()),
+                text: format!("lepton: cannot read the kernel's log: {error}"),
+            }),
+        }
+    }
+
+    fn read_kernel_log(&mut self, most: usize) {
+        let records = self.kernel.iter_mut().flat_map(|records| records.take(most));
+        records.for_each(|line| self.kernel_ring.push(line));
+    }
+
+    /// The lines of a log.
+    fn ring(&self, log: Log) -> &Ring {
+        match log {
+            Log::Kernel => &self.kernel_ring,
+            Log::Process(place) => &self.processes[place].ring,
+        }
+    }
+
+    /// Sends log lines to files, once the host is up and has a place for them.
+    fn keep_logs(&mut self, now: Duration) {
+        if self.host.state.device.is_none() || self.host.phase == Phase::Starting {
+            return;
+        }
+        self.open_kernel_log();
+        if self.host.phase != Phase::Stopping {
+            self.feed.enable(now);
+        }
+        let services = self.processes.iter().map(|process| (process.name.as_str(), &process.ring));
+        self.feed.feed(std::iter::once((log_feed::FIRST, &self.kernel_ring)).chain(services), now);
+    }
+
+    /// Sends the last lines, with a bound; the process that writes them then ends by itself.
+    pub fn finish_logs(&mut self) {
+        let limit = clock::since_boot() + LAST_LINES;
+        loop {
+            let now = clock::since_boot();
+            self.read_kernel_log(RECORDS);
+            self.keep_logs(now);
+            if self.feed.deadline(now).is_none() || now >= limit {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.feed.finish();
     }
 
     /// A child of PID 1 ended.
@@ -127,6 +222,9 @@ impl Services {
             (None, None) => return,
         };
         let Ok(pid) = u32::try_from(pid.as_raw_nonzero().get()) else { return };
+        if self.feed.exited(pid, clock::since_boot()) {
+            return;
+        }
         if let Some(place) = self.manager.units().iter().position(|unit| unit.pid() == Some(pid)) {
             // Its last words first: why it could not start, or that it was ready.
             self.look_at_channel(self.process_of(place));
@@ -167,6 +265,9 @@ impl Services {
     /// Begins to stop every service, each after those that need it.
     pub fn stop_all(&mut self) {
         self.host.phase = Phase::Stopping;
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.begin_stop();
+        }
         self.manager.stop_all(clock::since_boot());
         self.act();
     }
@@ -183,6 +284,7 @@ impl Services {
             Source::Channel(place) => self.look_at_channel(place),
             Source::Output(place) => self.processes[place].read_output(now),
             Source::Client(slot) => self.serve_client(slot, now),
+            Source::Kernel => self.read_kernel_log(RECORDS),
         }
     }
 

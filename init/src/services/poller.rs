@@ -23,6 +23,8 @@ pub(super) enum Source {
     Output(usize),
     /// A client.
     Client(usize),
+    /// The kernel's log.
+    Kernel,
 }
 
 /// What is awaited.
@@ -51,6 +53,7 @@ impl Source {
             Self::Channel(place) => (2, place),
             Self::Output(place) => (3, place),
             Self::Client(place) => (4, place),
+            Self::Kernel => (5, 0),
         };
         EventData::new_u64((place as u64) << 8 | kind)
     }
@@ -64,6 +67,7 @@ impl Source {
             2 => Some(Self::Channel(place)),
             3 => Some(Self::Output(place)),
             4 => Some(Self::Client(place)),
+            5 => Some(Self::Kernel),
             _ => None,
         }
     }

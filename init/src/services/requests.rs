@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use lepton_control::{Answer, ErrorKind, LogLine, LogName, Request, ServiceStatus};
+use lepton_control::{Answer, ErrorKind, LogName, Request, ServiceStatus, Status};
 
 use super::Services;
 use super::cgroup::service_of_process;
-use super::client::Cursor;
+use super::client::{Cursor, Log};
 use crate::clock::millis;
 use crate::kmsg::{self, Level};
 use crate::{hostname, signals, state};
@@ -15,8 +15,6 @@ use crate::{hostname, signals, state};
 pub(super) enum Outcome {
     /// This answer.
     Answer(Answer),
-    /// These lines, and the end.
-    Lines(Vec<LogLine>),
     /// The lines of a log.
     Log(Cursor),
 }
@@ -25,25 +23,18 @@ impl Services {
     /// Does what the process `pid` asked.
     pub(super) fn obey(&mut self, request: Request, pid: u32, now: Duration) -> Outcome {
         let answer = match request {
-            Request::Status => Answer::Status(Box::new(self.host.status(self.statuses(now)))),
+            Request::Status => Answer::Status(Box::new(self.status(now))),
             Request::Services => Answer::Services(self.statuses(now)),
             Request::Service { name } => match self.manager.find(&name) {
                 Some(place) => Answer::Service(Box::new(self.status_of(place, now))),
                 None => no_service(&name),
             },
-            Request::Logs { name: LogName::Kernel, follow: false, lines } => {
-                return Outcome::Lines(newest(kmsg::read_all(), lines));
-            }
-            Request::Logs { name: LogName::Kernel, .. } => {
-                Answer::error(ErrorKind::Refused, "the kernel's log cannot be followed; ask again instead")
+            Request::Logs { name: LogName::Kernel, follow, lines } => {
+                self.open_kernel_log();
+                return Outcome::Log(self.cursor(Log::Kernel, follow, lines));
             }
             Request::Logs { name: LogName::Service(name), follow, lines } => match self.log_of(&name) {
-                Some(process) => {
-                    let ring = &self.processes[process].ring;
-                    let wanted = lines.map_or(u64::MAX, u64::from);
-                    let next = ring.first().max(ring.end().saturating_sub(wanted));
-                    return Outcome::Log(Cursor { process, next, follow });
-                }
+                Some(process) => return Outcome::Log(self.cursor(Log::Process(process), follow, lines)),
                 None => no_service(&name),
             },
             Request::Start { name } => {
@@ -107,6 +98,18 @@ impl Services {
         }
     }
 
+    /// The last lines of a log, and those to come when it is followed.
+    fn cursor(&self, log: Log, follow: bool, lines: Option<u32>) -> Cursor {
+        let ring = self.ring(log);
+        let wanted = lines.map_or(u64::MAX, u64::from);
+        Cursor { log, next: ring.first().max(ring.end().saturating_sub(wanted)), follow }
+    }
+
+    /// The host and its services.
+    pub fn status(&self, now: Duration) -> Status {
+        self.host.status(self.statuses(now))
+    }
+
     fn log_of(&self, name: &str) -> Option<usize> {
         self.processes.iter().position(|process| process.name == name)
     }
@@ -138,11 +141,4 @@ impl Services {
 
 fn no_service(name: &str) -> Answer {
     Answer::error(ErrorKind::NoService, format!("there is no service {name:?}"))
-}
-
-/// The last `count` lines.
-fn newest(mut lines: Vec<LogLine>, count: Option<u32>) -> Vec<LogLine> {
-    let keep = count.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX));
-    let first = lines.len().saturating_sub(keep);
-    lines.split_off(first)
 }

@@ -69,7 +69,7 @@ impl Services {
                 self.clients[slot] = None;
             } else if let Some(cursor) = &client.cursor
                 && !client.is_owed()
-                && cursor.next < self.processes[cursor.process].ring.end()
+                && cursor.next < self.ring(cursor.log).end()
             {
                 self.serve_client(slot, now);
             }
@@ -90,7 +90,7 @@ impl Services {
                 self.answer(client, &line, now);
             }
             client.flush(now)?;
-            let has_more = |cursor: &Cursor| cursor.next < self.processes[cursor.process].ring.end();
+            let has_more = |cursor: &Cursor| cursor.next < self.ring(cursor.log).end();
             // A ring is a few times as long as the queue, so this ends soon.
             if client.is_owed() || client.cursor.as_ref().is_some_and(|cursor| !has_more(cursor)) {
                 return Ok(());
@@ -105,10 +105,6 @@ impl Services {
         };
         match outcome {
             Outcome::Answer(answer) => client.push(&answer),
-            Outcome::Lines(lines) => {
-                lines.into_iter().for_each(|line| client.push(&Answer::Line(line)));
-                client.push(&Answer::End);
-            }
             Outcome::Log(cursor) => {
                 client.cursor = Some(cursor);
                 self.push_lines(client, now);
@@ -119,7 +115,7 @@ impl Services {
     /// Puts lines of the log that the client reads into its queue, as far as there is room.
     fn push_lines(&self, client: &mut Client, now: Duration) {
         let Some(mut cursor) = client.cursor.take() else { return };
-        let ring = &self.processes[cursor.process].ring;
+        let ring = self.ring(cursor.log);
         if cursor.next < ring.first() {
             let text = format!("lepton: {} lines were too old", ring.first() - cursor.next);
             client.push(&Answer::Line(LogLine { ms: millis(now), text }));

@@ -15,7 +15,7 @@ use super::notify;
 use crate::launch::{MAX_ERROR, NAME, Order};
 
 /// This program, wherever its file has gone: the initrd that it came from is freed.
-const SELF: &str = "/proc/self/exe";
+pub(super) const SELF: &str = "/proc/self/exe";
 
 /// A process that was started.
 #[derive(Debug)]

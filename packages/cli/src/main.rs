@@ -3,6 +3,7 @@
 //! Exit codes: 0 done; 1 PID 1 refused or cannot be reached; 2 the command line is wrong; 3 there is no such service.
 
 mod options;
+mod previous;
 mod show;
 
 use std::io::{self, Write};
@@ -81,6 +82,7 @@ fn run(options: &Options) -> Result<(), Failure> {
             return logs(name.clone(), *follow, *lines, options, &mut output);
         }
         Command::Install(arguments) => return Err(Failure::Install(start_installer(arguments))),
+        Command::Previous { name, lines } => return Ok(previous::show(name, *lines, &mut output)?),
         Command::Ask(request) => request,
     };
     let answer = Client::connect()?.ask(request)?;

@@ -13,6 +13,8 @@ usage: lepton [-o json] COMMAND
   services NAME       one service
   logs [-f] [-n COUNT] [NAME]
                       the log of a service, or of the kernel; -f waits for more
+  logs -p [-n COUNT] [NAME]
+                      the same of the boot before this one, from the state partition
   start NAME          start a service and what it needs
   stop NAME           stop a service and what needs it
   restart NAME        stop a service and start it again
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Logs { name: LogName, follow: bool, lines: Option<u32> },
     /// Start the installer with these arguments.
     Install(Vec<String>),
+    /// Show a log of the boot before this one.
+    Previous { name: LogName, lines: Option<u32> },
 }
 
 impl Options {
@@ -53,6 +57,7 @@ impl Options {
     pub(crate) fn parse(mut parser: Parser) -> Result<Self, Error> {
         let (mut words, mut json, mut follow, mut lines) = (Vec::new(), false, false, None);
         let mut install = Vec::new();
+        let mut previous = false;
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('h') | Long("help") => return Ok(Self { command: Command::Help, json }),
@@ -63,14 +68,18 @@ impl Options {
                 },
                 Short('f') | Long("follow") => follow = true,
                 Long(flag @ ("check" | "wipe")) => install.push(format!("--{flag}")),
+                Short('p') | Long("previous") => previous = true,
                 Short('n') | Long("lines") => lines = Some(parser.value()?.parse()?),
                 Value(word) => words.push(word.string()?),
                 other => return Err(other.unexpected()),
             }
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        if (follow || lines.is_some()) && words.first() != Some(&"logs") {
-            return Err("-f and -n belong to logs".into());
+        if (follow || previous || lines.is_some()) && words.first() != Some(&"logs") {
+            return Err("-f, -p and -n belong to logs".into());
+        }
+        if previous && (follow || json) {
+            return Err("-p goes with -n only: its lines are those of a file".into());
         }
         if !install.is_empty() && words.first() != Some(&"install") {
             return Err("--check and --wipe belong to install".into());
@@ -81,8 +90,14 @@ impl Options {
             ["status"] => ask(Request::Status),
             ["services"] => ask(Request::Services),
             ["services", name] => ask(Request::Service { name: name.to_owned() }),
-            ["logs"] => Ok(Command::Logs { name: LogName::Kernel, follow, lines }),
-            ["logs", name] => Ok(Command::Logs { name: LogName::Service(name.to_owned()), follow, lines }),
+            ["logs"] | ["logs", _] => {
+                let name =
+                    words.get(1).map(|&name| LogName::Service(name.to_owned())).unwrap_or(LogName::Kernel);
+                Ok(match previous {
+                    true => Command::Previous { name, lines },
+                    false => Command::Logs { name, follow, lines },
+                })
+            }
             ["start", name] => ask(Request::Start { name: name.to_owned() }),
             ["stop", name] => ask(Request::Stop { name: name.to_owned() }),
             ["restart", name] => ask(Request::Restart { name: name.to_owned() }),
@@ -120,6 +135,8 @@ mod tests {
         assert_eq!(parse(&["stop", "a"]).unwrap().command, Command::Ask(Request::Stop { name: "a".into() }));
         let install = Command::Install(vec!["--wipe".into(), "smallest".into()]);
         assert_eq!(parse(&["install", "smallest", "--wipe"]).unwrap().command, install);
+        let previous = Command::Previous { name: LogName::Kernel, lines: Some(5) };
+        assert_eq!(parse(&["logs", "-p", "-n5"]).unwrap().command, previous);
         assert_eq!(parse(&["--help"]).unwrap().command, Command::Help);
         for bad in [
             &[][..],
@@ -128,6 +145,8 @@ mod tests {
             &["status", "-f"],
             &["-o", "xml", "status"],
             &["logs", "-n", "x"],
+            &["logs", "-pf"],
+            &["status", "-p"],
             &["-x"],
             &["install"],
             &["install", "a", "b"],

@@ -3,8 +3,11 @@
 //! The judge is one of them: it asks PID 1 what became of the others, and says so on the console.
 
 mod bad;
+mod freeze;
 mod judge;
+mod logs;
 mod sandbox;
+mod screen;
 mod sys;
 
 use std::fs::OpenOptions;
@@ -31,6 +34,9 @@ fn main() -> ExitCode {
         "orphans" => bad::orphans(),
         "sandbox" => sandbox::check(),
         "judge" => judge::judge(),
+        "freeze" => freeze::freeze(),
+        "logs" => logs::judge(),
+        "screen" => screen::show(),
         other => Err(io::Error::other(format!("there is no role {other:?}"))),
     };
     result.unwrap_or_else(|error| {

@@ -214,7 +214,7 @@ fn power_cuts(cx: &Context, seeds: std::ops::Range<u64>) -> Result<(), TestError
     Ok(())
 }
 
-fn disk(path: &Path, sector: u32) -> Disk {
+pub(super) fn disk(path: &Path, sector: u32) -> Disk {
     Disk::new(&PathBuf::from(path), DiskFormat::Raw, Bus::VirtioBlk).sector_bytes(sector).writes(Writes::Keep)
 }
 
