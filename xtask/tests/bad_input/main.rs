@@ -10,6 +10,7 @@ mod disk;
 mod inputs;
 mod interrupt;
 mod machine;
+mod machine_config;
 mod repro;
 mod substitute;
 mod support;
