@@ -139,11 +139,10 @@ impl Services {
                 "install: nothing is installed on {disk}, because {device} is in use for /var"
             ));
         }
-        install::start(&Options {
-            install: Some(disk.clone()),
-            install_wipe: new.install.wipe == Some(true),
-            ..Options::default()
-        });
+        let wipe = new.install.wipe == Some(true);
+        let mut options = Options { install: Some(disk.clone()), install_wipe: wipe, ..Options::default() };
+        install::drop_when_installed(&mut options);
+        install::start(&options);
         None
     }
 }
