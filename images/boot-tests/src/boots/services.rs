@@ -42,7 +42,7 @@ fn machine(cx: &Context, image: Peer, words: &str) -> Result<Machine, TestError>
 /// The word that makes the judge another one, after `config`; without blanks and quotes, which the kernel takes for its own.
 fn judged_by(role: &str, config: &str) -> String {
     let text = format!(
-        "{config}[[services]]\nname='judge'\ncommand=['/usr/bin/service-tests','{role}']\nrestart='never'\nwanted=false\n"
+        "{config}[[services]]\nname='judge'\ncommand=['/usr/bin/service-tests','{role}']\nrestart='never'\nwanted=false\ncapabilities=['CAP_DAC_OVERRIDE']\n"
     );
     let escaped = text.replace('%', "%25").replace('\n', "%0A").replace(' ', "%20").replace('"', "%22");
     format!("lepton.config={escaped}")
