@@ -79,6 +79,9 @@ pub(crate) fn sandbox(
                 program(machine.arch),
             ])
         }
+        Network::Served { .. } => {
+            Sandbox::new(tools, "sh").args(["-ec", SERVE, "served", program(machine.arch)])
+        }
         Network::Field { cards, setup } => {
             field::prepare(run, setup)?;
             let words = ["-ec", field::BOOT, "field"].map(str::to_owned);
@@ -117,6 +120,9 @@ pub(crate) fn sandbox(
         Network::None | Network::Silent | Network::Isolated | Network::Field { .. } => sandbox,
     })
 }
+
+/// QEMU speaks to a server that it starts over the loopback interface.
+const SERVE: &str = "ip link set lo up; exec \"$@\"";
 
 /// A network with a DHCP server that names a boot URI (UEFI specification section 24.7) and a web server.
 /// Arguments: server address, served folder, file name, then the command.
