@@ -4,8 +4,18 @@
 //! [`Server`] speaks the client's protocol to a [`Backend`]. Nothing here knows containers, gRPC or TLS.
 
 mod backend;
+mod command;
+mod drive;
+mod outbox;
+mod pipe;
+mod port_forward;
+mod resize;
 mod server;
+pub mod spdy;
+mod status;
 mod tokens;
+mod upgrade;
+pub mod websocket;
 
 pub use backend::{
     AttachRequest, Backend, BackendError, ClientGone, ExecRequest, ExitCode, Input, Output,

@@ -3,27 +3,34 @@
 //! It knows the names of the protocols and none of their frames. Every answer but the upgrade is a constant text.
 
 use std::convert::Infallible;
+use std::io::Cursor;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use http::{Method, Request, StatusCode};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use thiserror::Error;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::backend::Backend;
+use crate::command::{self, Command};
+use crate::port_forward;
 use crate::tokens::{self, Tokens, Urls};
+use crate::upgrade::{Answer, Call, Protocol, negotiate, refuse};
 
 /// Bytes of a request's head: kubelet passes on the headers of the user's client.
 const HEAD_BYTES: usize = 32 * 1024;
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Ports that fit into channels: two for each, numbered in one byte.
+const CHANNEL_PORTS: usize = 100;
 /// How long accepting rests after an error, which is almost always a lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -113,36 +120,62 @@ impl<B: Backend> Server<B> {
     }
 }
 
+/// What follows an upgrade.
+struct Session {
+    upgrade: OnUpgrade,
+    request: tokens::Request,
+    protocol: Protocol,
+}
+
 /// One connection: one request, and the session when it is upgraded.
 async fn serve<B: Backend>(stream: TcpStream, shared: Arc<Shared<B>>) {
     // Keystrokes and their echo are single bytes; without it they wait for the peer's acknowledgement.
     let _ = stream.set_nodelay(true);
+    let session = Mutex::new(None);
     let service = service_fn(|request| {
-        let answer = respond(&request, &shared);
+        let answer = respond(request, &shared.tokens).map_or_else(
+            |answer| *answer,
+            |(next, answer)| {
+                *session.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+                answer
+            },
+        );
         async move { Ok::<_, Infallible>(answer) }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES)
-        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     // An error is a client that left or sent no HTTP; it was answered if that was possible.
     let _ = connection.await;
+    let session = session.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(session) = session {
+        session.run(&shared).await;
+    }
 }
 
-fn respond<B: Backend>(request: &Request<Incoming>, shared: &Shared<B>) -> Response<Full<Bytes>> {
+fn respond(mut request: Request<Incoming>, tokens: &Tokens) -> Result<(Session, Answer), Box<Answer>> {
     if request.method() != Method::GET && request.method() != Method::POST {
-        return answer(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST");
+        return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET and POST are answered"));
     }
-    let Some(_waiting) = find(request.uri().path(), &shared.tokens) else {
-        return answer(
-            StatusCode::NOT_FOUND,
-            "no such streaming request, or it was used, or it is older than a minute",
-        );
+    let Some(waiting) = find(request.uri().path(), tokens) else {
+        let text = "no request waits for this token: it was used, or is older than a minute, or never was";
+        return Err(refuse(StatusCode::NOT_FOUND, text));
     };
-    answer(StatusCode::FORBIDDEN, "no protocol of the client is known")
+    let call = match waiting {
+        tokens::Request::PortForward(_) => Call::PortForward,
+        tokens::Request::Exec(_) | tokens::Request::Attach(_) => Call::Command,
+    };
+    let (protocol, answer) = negotiate(call, request.method(), request.headers())?;
+    if let (tokens::Request::PortForward(request), Protocol::Channels { .. }) = (&waiting, protocol)
+        && !(1..=CHANNEL_PORTS).contains(&request.ports.len())
+    {
+        return Err(refuse(StatusCode::BAD_REQUEST, "channels are for requests that name 1 to 100 ports"));
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    Ok((Session { upgrade, request: waiting, protocol }, answer))
 }
 
 /// The request that a path names; the token is used up by this.
@@ -157,9 +190,36 @@ fn find(path: &str, tokens: &Tokens) -> Option<tokens::Request> {
     fits.then_some(request)
 }
 
-fn answer(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-    *response.status_mut() = status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
-    response
+impl Session {
+    async fn run<B: Backend>(self, shared: &Shared<B>) {
+        // The client left before it had the answer.
+        let Ok(upgraded) = self.upgrade.await else { return };
+        let parts = upgraded.downcast::<TokioIo<TcpStream>>().expect("the server gave it such a stream");
+        let (reader, writer) = parts.io.into_inner().into_split();
+        // The client may have sent its first frames together with the request.
+        let reader = Cursor::new(parts.read_buf).chain(reader);
+        let (io, backend, limits) = ((reader, writer), Arc::clone(&shared.backend), shared.limits);
+        let command = match self.request {
+            tokens::Request::Exec(request) => Command::Exec(request),
+            tokens::Request::Attach(request) => Command::Attach(request),
+            tokens::Request::PortForward(request) => {
+                return match self.protocol {
+                    Protocol::Spdy { .. } => port_forward::over_spdy(request, backend, io, limits).await,
+                    Protocol::Tunnel => port_forward::over_tunnel(request, backend, io, limits).await,
+                    Protocol::Channels { codec, .. } => {
+                        port_forward::over_channels(request, backend, io, codec, limits).await;
+                    }
+                };
+            }
+        };
+        match self.protocol {
+            Protocol::Spdy { status, resizes } => {
+                command::over_spdy(command, backend, io, (status, resizes), limits).await;
+            }
+            Protocol::Channels { status, codec } => {
+                command::over_channels(command, backend, io, (status, codec), limits).await;
+            }
+            Protocol::Tunnel => unreachable!("it is not offered for commands"),
+        }
+    }
 }
