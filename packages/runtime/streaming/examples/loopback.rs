@@ -1,7 +1,8 @@
 //! A streaming server for foreign clients: reads requests as lines, writes an address for each.
 //!
 //! `exec FLAGS COMMAND…`, `attach FLAGS CONTAINER` and `forward PORT…`, where FLAGS are letters of `ioet` (stdin, stdout,
-//! stderr, terminal); `lost` writes how many clients' loss commands were told of, `echoed` how many connections ended.
+//! stderr, terminal); `lost` writes how many clients' loss commands were told of, `echoed` how many connections ended, `sunk` how many
+//! bytes port 17 read.
 
 #[path = "../tests/in_process/mod.rs"]
 mod in_process;
@@ -21,6 +22,7 @@ fn main() -> std::io::Result<()> {
         let line = line?;
         let answer = match line.as_str() {
             "lost" => backend.lost.load(Ordering::SeqCst).to_string(),
+            "sunk" => backend.sunk.load(Ordering::SeqCst).to_string(),
             "echoed" => backend.echoed.load(Ordering::SeqCst).to_string(),
             line => address(line, &urls).unwrap_or_else(|error| format!("error: {error}")),
         };

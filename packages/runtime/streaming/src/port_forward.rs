@@ -158,11 +158,11 @@ async fn forward<B: Backend>(
     (reader, writer): (Reader, spdy::Writer),
     mut error: spdy::Writer,
 ) {
-    let over = writer.over();
+    let aborted = writer.aborted();
     let connect = async {
         tokio::select! {
             connected = backend.port_forward(pod, port) => Some(connected),
-            () = over => None,
+            () = aborted => None,
         }
     };
     match connect.await {
@@ -174,14 +174,14 @@ async fn forward<B: Backend>(
             writer.reset(ResetReason::Cancel);
         }
         Some(Ok(mut connection)) => {
-            let over = writer.over();
+            let aborted = writer.aborted();
             let mut client = join(reader, writer);
             let copied = tokio::select! {
                 copied = copy_bidirectional_with_sizes(&mut client, &mut connection, COPY_BUFFER, COPY_BUFFER) => {
                     copied.is_ok()
                 }
-                // Both directions have ended, or the client gave up.
-                () = over => true,
+                // The client gave up.
+                () = aborted => true,
             };
             if !copied {
                 client.writer().reset(ResetReason::Cancel);

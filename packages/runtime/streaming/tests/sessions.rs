@@ -3,6 +3,8 @@
 //! Kubernetes' own clients are in `images/boot-tests/go/streaming`; here are the answers and the cases that those never
 //! send.
 
+#![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
+
 mod in_process;
 
 use std::sync::Arc;
@@ -341,6 +343,32 @@ async fn pairs_of_streams_for_ports() {
     }
     assert!(!seen.iter().any(|line| line.starts_with("reset 13")), "{seen:?}");
     assert_eq!(backend.echoed.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_port_that_sends_no_more_still_gets_every_byte() {
+    let (urls, backend) = server().await;
+    let mut stream = spdy(&forward(&urls, &[]), "portforward.k8s.io").await;
+    let mut headers = HeaderWriter::new();
+    let mut bytes = Vec::new();
+    for (id, kind) in [(1, "error"), (3, "data")] {
+        let fields = [("port", "17"), ("requestid", "0"), ("streamtype", kind)];
+        bytes.extend(syn_stream(&mut headers, id, 0, &fields));
+    }
+    stream.write_all(&bytes).await.unwrap();
+    // The port's end comes first.
+    while !matches!(frame(&mut stream).await, (3, 1, _)) {}
+    for _ in 0..100 {
+        stream.write_all(&data(3, 0, &[7; 10_000])).await.unwrap();
+    }
+    stream.write_all(&data(3, 1, b"")).await.unwrap();
+    while !matches!(frame(&mut stream).await, (1, 1, _)) {}
+    let all = async {
+        while backend.sunk.load(Ordering::SeqCst) < 1_000_000 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.unwrap();
 }
 
 #[tokio::test]

@@ -180,8 +180,10 @@ impl<R: AsyncRead + Unpin> Frames<'_, R> {
             Control::SynStream { stream, fin, unidirectional, block } => {
                 let headers = self.headers.read(block)?;
                 let (sender, reader) = pipe(Some(Arc::clone(&self.session.ledger)));
-                if self.session.open(stream, sender, fin, unidirectional)? == Opened::Yes {
-                    let writer = Writer { id: stream, session: Arc::clone(&self.session) };
+                let (aborted_sender, aborted) = watch::channel(false);
+                let done = (fin, unidirectional);
+                if self.session.open(stream, sender, aborted_sender, done)? == Opened::Yes {
+                    let writer = Writer { id: stream, session: Arc::clone(&self.session), aborted };
                     let incoming = Incoming { id: stream, headers, reader, writer };
                     // Nobody accepts streams any more: the call has all it needs.
                     if let Err(refused) = self.incoming.send(incoming).await {

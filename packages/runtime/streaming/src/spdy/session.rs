@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tokio::sync::watch;
+
 use super::frame::{self, FrameError, GoAwayReason, ResetReason};
 use super::headers::{HeaderWriter, Headers};
 use crate::outbox::{Outbox, Refused};
@@ -51,8 +53,8 @@ struct Stream {
     window: i64,
     /// Who waits for the window.
     waiting: Option<Waker>,
-    /// Who waits for the end.
-    watching: Option<Waker>,
+    /// Told when the stream does not end as it should.
+    aborted: watch::Sender<bool>,
     /// The client's data has ended.
     remote_done: bool,
     /// Our data has ended.
@@ -66,13 +68,11 @@ impl Stream {
         }
     }
 
-    /// Ends both directions.
-    fn over(mut self, end: End) {
-        self.received.end(end);
+    /// Ends both directions where they are.
+    fn abort(mut self) {
+        self.received.end(End::Reset);
+        self.aborted.send_replace(true);
         self.wake();
-        if let Some(waker) = self.watching.take() {
-            waker.wake();
-        }
     }
 }
 
@@ -106,8 +106,8 @@ impl Session {
         &self,
         stream: u32,
         received: Sender,
-        remote_done: bool,
-        local_done: bool,
+        aborted: watch::Sender<bool>,
+        (remote_done, local_done): (bool, bool),
     ) -> Result<Opened, Refused> {
         let mut state = self.lock();
         let reason = if stream.is_multiple_of(2) || stream <= state.last {
@@ -126,14 +126,8 @@ impl Session {
             received.end(End::Eof);
         }
         let window = state.initial_window;
-        let entry = Stream {
-            received: Arc::new(received),
-            window,
-            waiting: None,
-            watching: None,
-            remote_done,
-            local_done,
-        };
+        let entry =
+            Stream { received: Arc::new(received), window, waiting: None, aborted, remote_done, local_done };
         state.streams.insert(stream, entry);
         Ok(Opened::Yes)
     }
@@ -167,17 +161,15 @@ impl Session {
         let Some(entry) = state.streams.get_mut(&stream) else { return };
         entry.received.end(End::Eof);
         entry.remote_done = true;
-        if entry.local_done
-            && let Some(entry) = state.streams.remove(&stream)
-        {
-            entry.over(End::Eof);
+        if entry.local_done {
+            state.streams.remove(&stream);
         }
     }
 
     /// The client has reset a stream.
     pub(super) fn remote_reset(&self, stream: u32) {
         if let Some(entry) = self.lock().streams.remove(&stream) {
-            entry.over(End::Reset);
+            entry.abort();
         }
     }
 
@@ -189,10 +181,8 @@ impl Session {
             return;
         }
         entry.local_done = true;
-        if entry.remote_done
-            && let Some(entry) = state.streams.remove(&stream)
-        {
-            entry.over(End::Eof);
+        if entry.remote_done {
+            state.streams.remove(&stream);
         }
         // On a connection that is over, all streams have ended.
         let _ = self.outbox.push_data(frame::data(stream, true, &[]));
@@ -201,20 +191,9 @@ impl Session {
     /// We reset a stream, after the data that was written to it.
     pub(super) fn local_reset(&self, stream: u32, reason: ResetReason) {
         let Some(entry) = self.lock().streams.remove(&stream) else { return };
-        entry.over(End::Reset);
+        entry.abort();
         // On a connection that is over, all streams have ended.
         let _ = self.outbox.push_data(frame::rst_stream(stream, reason));
-    }
-
-    /// Ready when a stream has no direction open.
-    pub(super) fn poll_over(&self, stream: u32, context: &mut Context<'_>) -> Poll<()> {
-        match self.lock().streams.get_mut(&stream) {
-            None => Poll::Ready(()),
-            Some(entry) => {
-                entry.watching = Some(context.waker().clone());
-                Poll::Pending
-            }
-        }
     }
 
     /// Sends as much of `bytes` as the windows and one frame take; waits while a window is shut.
@@ -319,7 +298,7 @@ impl Session {
         let mut state = self.lock();
         state.closing = true;
         for entry in std::mem::take(&mut state.streams).into_values() {
-            entry.over(End::Reset);
+            entry.abort();
         }
     }
 

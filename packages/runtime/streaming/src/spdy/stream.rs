@@ -2,13 +2,13 @@
 //!
 //! Dropping the reader discards what comes; dropping the writer ends our data.
 
-use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
+use tokio::sync::watch;
 
 use super::frame::ResetReason;
 use super::headers::Headers;
@@ -44,6 +44,7 @@ impl Incoming {
 pub(crate) struct Writer {
     pub(super) id: u32,
     pub(super) session: Arc<Session>,
+    pub(super) aborted: watch::Receiver<bool>,
 }
 
 impl Writer {
@@ -52,10 +53,15 @@ impl Writer {
         self.session.local_reset(self.id, reason);
     }
 
-    /// Returns when the stream was reset, or both its directions have ended.
-    pub(crate) fn over(&self) -> impl Future<Output = ()> + use<> {
-        let (id, session) = (self.id, Arc::clone(&self.session));
-        poll_fn(move |context| session.poll_over(id, context))
+    /// Returns when the stream is reset or its connection lost, and never when it ends as it should: bytes that were
+    /// received may still be on their way then.
+    pub(crate) fn aborted(&self) -> impl Future<Output = ()> + use<> {
+        let mut aborted = self.aborted.clone();
+        async move {
+            if aborted.wait_for(|aborted| *aborted).await.is_err() {
+                std::future::pending().await
+            }
+        }
     }
 }
 

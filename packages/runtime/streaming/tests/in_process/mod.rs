@@ -11,7 +11,8 @@
 //! | `sizes N` | writes the next N sizes of its terminal |
 //! | `wait` | ends when the client is gone, and counts that |
 //!
-//! Port 7 echoes until the end of file, port 13 speaks first and closes at once, port 9 cannot be reached.
+//! Port 7 echoes until the end of file, port 13 speaks first and closes at once, port 17 closes its side and reads all,
+//! port 9 cannot be reached.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,20 +33,25 @@ const PART: usize = 32 * 1024;
 pub(crate) struct InProcess {
     echo: SocketAddr,
     greeting: SocketAddr,
+    sink: SocketAddr,
     /// Clients whose loss a command was told of.
     pub(crate) lost: AtomicUsize,
     /// Connections that the echo port has seen to their end.
     pub(crate) echoed: Arc<AtomicUsize>,
+    /// Bytes that port 17 has read.
+    pub(crate) sunk: Arc<AtomicUsize>,
 }
 
 /// A running server and what makes its addresses.
 pub(crate) async fn start(limits: Limits) -> (Urls, Arc<InProcess>) {
-    let echoed = Arc::new(AtomicUsize::new(0));
+    let (echoed, sunk) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let backend = InProcess {
         echo: echo(Arc::clone(&echoed)).await,
         greeting: greeting().await,
+        sink: sink(Arc::clone(&sunk)).await,
         lost: AtomicUsize::new(0),
         echoed,
+        sunk,
     };
     let backend = Arc::new(backend);
     let address = "127.0.0.1:0".parse().expect("it is an address");
@@ -78,6 +84,23 @@ async fn greeting() -> SocketAddr {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let _ = stream.write_all(b"hello\n").await;
+        }
+    });
+    address
+}
+
+async fn sink(sunk: Arc<AtomicUsize>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut buffer = vec![0; PART];
+            let _ = stream.shutdown().await;
+            while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+                sunk.fetch_add(count, Ordering::SeqCst);
+                // Slower than a client, so that bytes wait.
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
         }
     });
     address
@@ -123,6 +146,7 @@ impl Backend for InProcess {
         let address = match port {
             7 => self.echo,
             13 => self.greeting,
+            17 => self.sink,
             _ => return Err(BackendError("connection refused".to_owned())),
         };
         TcpStream::connect(address).await.map_err(|error| BackendError(error.to_string()))
