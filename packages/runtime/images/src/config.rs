@@ -154,6 +154,8 @@ pub struct Limits {
     pub idle: Duration,
     /// For a whole pull.
     pub pull: Duration,
+    /// How long a download that broke off waits for the next pull.
+    pub partial: Duration,
 }
 
 impl Default for Limits {
@@ -176,6 +178,7 @@ impl Default for Limits {
             answer: Duration::from_secs(30),
             idle: Duration::from_secs(60),
             pull: Duration::from_secs(3600),
+            partial: Duration::from_secs(24 * 3600),
         }
     }
 }
