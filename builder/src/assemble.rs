@@ -48,8 +48,8 @@ pub enum AssembleError {
         /// What was written.
         mode: String,
     },
-    /// A package's program was not compiled before.
-    #[error("the program of package {package} was not compiled")]
+    /// A package's programs were not compiled before.
+    #[error("the programs of package {package} were not compiled")]
     NotCompiled {
         /// The package.
         package: String,
@@ -107,7 +107,7 @@ pub fn root_tree(
         add_package(&mut tree, package, &repo.join("packages").join(package.name.as_str()))?;
         add_services(&mut tree, package)?;
         let brought = inputs.packages.get(&package.name);
-        if package.program().is_some() && brought.is_none() {
+        if brought.is_none() && !package.programs().is_empty() {
             return Err(AssembleError::NotCompiled { package: package.name.to_string() });
         }
         for (path, node) in brought.into_iter().flatten() {

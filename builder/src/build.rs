@@ -12,7 +12,8 @@ use crate::arch::Arch;
 use crate::artifact::{self, ArtifactError, Format, Payload};
 use crate::assemble::{self, AssembleError};
 use crate::compile::CompileError;
-use crate::compile::guest::GuestBuild;
+use crate::compile::go;
+use crate::compile::guest::{GuestBuild, GuestProgram};
 use crate::compile::kernel::{self, KernelBuild};
 use crate::digest::{Digest, KeyBuilder};
 use crate::hardening::{self, Exceptions, HardeningError};
@@ -24,7 +25,7 @@ use crate::name::ImageName;
 use crate::pack::ext4::StateBuild;
 use crate::pack::{self, PackError};
 use crate::plan::{LockedPlan, Plan};
-use crate::programs::{ProgramBuilds, Programs};
+use crate::programs::{Compiled, Language, ProgramBuilds, Programs};
 use crate::provenance::{self, ProvenanceError};
 use crate::sbom::{self, SbomError};
 use crate::scratch::Scratch;
@@ -155,8 +156,8 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         KernelBuild { spec: &locked.plan().kernel, wanted: &wanted, arch: request.arch, jobs: request.jobs };
     let init_build = GuestBuild {
         repo: request.catalog.root(),
-        folder: "init",
-        binary: "init",
+        name: "init",
+        programs: &[GuestProgram { folder: "init", binary: "init" }],
         arch: request.arch,
         cargo: request.cargo,
         offline: request.offline,
@@ -223,12 +224,12 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
     hold_init(&init.path("init"), locked.plan().budgets.init_bytes)?;
     let (mut tree, listing) = assemble(&programs)?;
     let compiled = builds.compiled(locked.plan(), toolbox)?;
-    let mut programs = vec![sbom::Program { package: None, binary: "init", output: &init }];
-    programs.extend(compiled.iter().map(|(package, binary, output)| sbom::Program {
-        package: Some(package),
-        binary,
-        output,
-    }));
+    let mut programs =
+        vec![sbom::Program { package: None, language: Language::Rust, binary: "init", output: &init }];
+    for Compiled { package, language, binaries, output } in &compiled {
+        let program = |binary| sbom::Program { package: Some(package), language: *language, binary, output };
+        programs.extend(binaries.iter().map(|binary| program(binary)));
+    }
     let sbom_inputs = sbom::Inputs {
         locked: &locked,
         lock: request.lock,
@@ -272,6 +273,11 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
     for (extension, text) in beside {
         put(extension, text, &mut files)?;
     }
+    let mut sets = ["kernel", "rust", "image", hardening::SET].map(str::to_owned).to_vec();
+    sets.push(format!("musl-{}", request.arch));
+    if compiled.iter().any(|compiled| compiled.language == Language::Go) {
+        sets.push(go::TOOLS.to_owned());
+    }
     // Last, because it names all the others.
     let statement = provenance::Inputs {
         locked: &locked,
@@ -282,13 +288,7 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
             ("root".to_owned(), Digest::of(listing.as_bytes())),
             ("init".to_owned(), init_build.source_digest()?),
         ],
-        sets: &[
-            "kernel".to_owned(),
-            "rust".to_owned(),
-            format!("musl-{}", request.arch),
-            "image".to_owned(),
-            hardening::SET.to_owned(),
-        ],
+        sets: &sets,
         programs: &programs,
         files: &files,
     };

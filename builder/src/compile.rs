@@ -4,7 +4,9 @@ pub mod crates;
 pub mod go;
 pub mod guest;
 pub mod kernel;
+pub mod modules;
 pub(crate) mod rust_std;
+mod unwind;
 
 use std::io;
 use std::path::PathBuf;

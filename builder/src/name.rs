@@ -22,6 +22,10 @@ pub struct ImageName(String);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PackageName(String);
 
+/// The folder of a crate below `packages`: `NAME`, or `NAME/PART` for one of several crates of a package.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CrateFolder(String);
+
 /// An absolute path inside the root of an image, without `.`, `..` or doubled slashes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RootPath(String);
@@ -50,6 +54,23 @@ impl FromStr for PackageName {
     fn from_str(text: &str) -> Result<Self, BadName> {
         let bad = || BadName { text: text.to_owned(), kind: "a package name", rule: NAME_RULE };
         is_name(text).then(|| Self(text.to_owned())).ok_or_else(bad)
+    }
+}
+
+impl FromStr for CrateFolder {
+    type Err = BadName;
+
+    fn from_str(text: &str) -> Result<Self, BadName> {
+        let bad =
+            || BadName { text: text.to_owned(), kind: "a crate's folder below packages", rule: NAME_RULE };
+        text.split('/').all(is_name).then(|| Self(text.to_owned())).ok_or_else(bad)
+    }
+}
+
+impl CrateFolder {
+    /// The name of the folder itself.
+    pub fn last(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
     }
 }
 
@@ -108,6 +129,7 @@ macro_rules! text_type {
 
 text_type!(ImageName);
 text_type!(PackageName);
+text_type!(CrateFolder);
 text_type!(RootPath);
 
 #[cfg(test)]

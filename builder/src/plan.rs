@@ -13,9 +13,9 @@ use crate::digest::{Digest, KeyBuilder};
 use crate::kernel_config::KernelSpec;
 use crate::lock::{Lock, LockError};
 use crate::machine_config::MachineConfig;
-use crate::name::{ImageName, PackageName, RootPath};
+use crate::name::{ImageName, PackageName};
 use crate::spec::{
-    Budgets, Catalog, Disk, ImageSpec, Install, Machine, Parsed, Recipe, SourceSpec, SpecError,
+    Budgets, Catalog, Disk, ImageSpec, Install, Machine, Parsed, Program, Recipe, SourceSpec, SpecError,
 };
 use crate::suggest;
 
@@ -74,28 +74,10 @@ pub struct PlannedPackage {
 }
 
 impl PlannedPackage {
-    /// The program of this repository that it installs.
-    pub fn program(&self) -> Option<Program> {
-        let SourceSpec::Workspace { folder, binary, to } = &self.source else { return None };
-        let binary = binary.as_ref().unwrap_or(folder);
-        let usual = || format!("/usr/bin/{binary}").parse().expect("a name is one part of a path");
-        Some(Program {
-            folder: format!("packages/{folder}"),
-            binary: binary.to_string(),
-            to: to.clone().unwrap_or_else(usual),
-        })
+    /// The programs that are compiled for it.
+    pub fn programs(&self) -> Vec<Program> {
+        self.source.programs()
     }
-}
-
-/// A program of this repository that a package installs.
-#[derive(Clone, Debug)]
-pub struct Program {
-    /// Folder of its crate, relative to the repository.
-    pub folder: String,
-    /// Name of the program in that crate.
-    pub binary: String,
-    /// Its path in the image.
-    pub to: RootPath,
 }
 
 /// A plan whose every outside input is pinned.
@@ -246,8 +228,12 @@ impl Order<'_> {
         }
     }
 
-    /// What one recipe's services say about themselves.
+    /// What one recipe's files and services say about themselves.
     fn check_recipe(&mut self, recipe: &Parsed<Recipe>) {
+        for install in &recipe.value.install {
+            let problem = install.get_ref().problem(&recipe.value.source);
+            self.errors.extend(problem.map(|problem| recipe.error_at(install, problem)));
+        }
         for service in &recipe.value.services {
             let problems = service.get_ref().problems();
             self.errors.extend(problems.iter().map(|problem| recipe.error_at(service, problem.to_string())));
@@ -265,9 +251,10 @@ impl Order<'_> {
     }
 }
 
-fn planned(name: PackageName, mut recipe: Recipe, arch: Arch) -> PlannedPackage {
+fn planned(name: PackageName, recipe: Recipe, arch: Arch) -> PlannedPackage {
+    let mut install: Vec<Install> = recipe.install.into_iter().map(Spanned::into_inner).collect();
     if matches!(recipe.source, SourceSpec::Debian { .. }) {
-        for install in &mut recipe.install {
+        for install in &mut install {
             install.from =
                 install.from.replace("{efi}", arch.efi_suffix()).replace("{triplet}", arch.gnu_triplet());
         }
@@ -275,7 +262,7 @@ fn planned(name: PackageName, mut recipe: Recipe, arch: Arch) -> PlannedPackage 
     PlannedPackage {
         name,
         source: recipe.source,
-        install: recipe.install,
+        install,
         links: recipe.links.into_iter().map(|(path, target)| (path.to_string(), target)).collect(),
         folders: recipe.folders.into_iter().map(|path| path.to_string()).collect(),
         services: recipe.services.into_iter().map(Spanned::into_inner).collect(),

@@ -1,6 +1,6 @@
-//! The programs of this repository that a plan's packages install, by package.
+//! The programs that a plan's packages install and that are compiled for them, by package.
 //!
-//! How a program is compiled is in `compile/guest.rs`; here it is only found in the plan.
+//! How a program is compiled is in `compile/guest.rs` and `compile/go.rs`; here it is only found in the plan.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -11,39 +11,84 @@ use lepton_formats::Content;
 use crate::arch::Arch;
 use crate::assemble::Inputs;
 use crate::compile::CompileError;
-use crate::compile::guest::GuestBuild;
+use crate::compile::go::{GoBuild, GoProgram};
+use crate::compile::guest::{GuestBuild, GuestProgram};
+use crate::digest::Digest;
 use crate::name::{PackageName, RootPath};
-use crate::plan::{Plan, Program};
+use crate::plan::{Plan, PlannedPackage};
+use crate::spec::{Program, SourceSpec};
 use crate::store::Output;
 use crate::tools::Toolbox;
 use crate::tree::{Node, NodeKind};
 
+/// How the owner of a program begins that was compiled from Go modules; the package's name follows.
+pub(crate) const GO_OWNER: &str = "Go programs of ";
+
 /// Contents of the programs of a plan.
 #[derive(Clone, Debug, Default)]
-pub struct Programs(BTreeMap<PackageName, (RootPath, Content)>);
+pub struct Programs(BTreeMap<PackageName, Vec<(RootPath, Node)>>);
+
+/// What a package's programs were compiled to.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// The package.
+    pub package: PackageName,
+    /// What they were compiled from.
+    pub language: Language,
+    /// Their names in the output.
+    pub binaries: Vec<String>,
+    /// The files in the store.
+    pub output: Output,
+}
+
+/// What a program is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// A crate of this repository.
+    Rust,
+    /// Pinned modules.
+    Go,
+}
 
 impl Programs {
     /// Something in place of each program of `plan`, where only paths matter.
     pub fn stand_ins(plan: &Plan) -> Self {
-        Self::each(plan, |_| Ok::<_, Infallible>(Content::from(Vec::new())))
-            .unwrap_or_else(|never| match never {})
+        let none = |_: &PlannedPackage| Ok::<_, Infallible>(|_: &Program| Ok(Content::from(Vec::new())));
+        Self::each(plan, none).unwrap_or_else(|never| match never {})
     }
 
     /// What packages install from elsewhere, with the programs.
     pub fn added_to(&self, mut inputs: Inputs) -> Inputs {
-        for (package, (path, content)) in &self.0 {
-            let kind = NodeKind::File(content.clone());
-            let node = Node { mode: 0o755, kind, owner: package.to_string() };
-            inputs.packages.entry(package.clone()).or_default().push((path.clone(), node));
+        for (package, nodes) in &self.0 {
+            inputs.packages.entry(package.clone()).or_default().extend(nodes.iter().cloned());
         }
         inputs
     }
 
-    fn each<E>(plan: &Plan, content: impl Fn(&Program) -> Result<Content, E>) -> Result<Self, E> {
-        let programs = plan.packages.iter().filter_map(|package| Some((&package.name, package.program()?)));
-        let contents =
-            programs.map(|(name, program)| Ok((name.clone(), (program.to.clone(), content(&program)?))));
-        contents.collect::<Result<_, _>>().map(Self)
+    /// Asks once for each package with programs, and then for each of its programs.
+    fn each<E, F: Fn(&Program) -> Result<Content, E>>(
+        plan: &Plan,
+        contents: impl Fn(&PlannedPackage) -> Result<F, E>,
+    ) -> Result<Self, E> {
+        let mut all = BTreeMap::new();
+        for package in &plan.packages {
+            let programs = package.programs();
+            if programs.is_empty() {
+                continue;
+            }
+            let owner = match package.source {
+                SourceSpec::Go { .. } => format!("{GO_OWNER}{}", package.name),
+                _ => package.name.to_string(),
+            };
+            let content = contents(package)?;
+            let node = |program: Program| {
+                let kind = NodeKind::File(content(&program)?);
+                Ok((program.to, Node { mode: 0o755, kind, owner: owner.clone() }))
+            };
+            let nodes = programs.into_iter().map(node).collect::<Result<_, E>>()?;
+            all.insert(package.name.clone(), nodes);
+        }
+        Ok(Self(all))
     }
 }
 
@@ -60,51 +105,97 @@ pub struct ProgramBuilds<'a> {
     pub offline: bool,
 }
 
+/// How one package's programs are compiled.
+enum Build<'a> {
+    Rust(GuestBuild<'a>),
+    Go(GoBuild<'a>),
+}
+
 impl ProgramBuilds<'_> {
-    /// The key of each program in its place: a tree made of them changes when a program would.
+    /// The key of each package's programs in their place: a tree made of them changes when a program would.
     pub fn keys(&self, plan: &Plan, toolbox: &Toolbox<'_>) -> Result<Programs, CompileError> {
-        self.each(plan, |build| Ok(Content::from(build.key(toolbox)?.to_string().into_bytes())))
+        Programs::each(plan, |package| {
+            let key = self.with_build(package, |build| build.key(toolbox))?.to_string();
+            Ok(move |_: &Program| Ok(Content::from(key.clone().into_bytes())))
+        })
     }
 
     /// The programs, compiled or from the store.
     pub fn outputs(&self, plan: &Plan, toolbox: &Toolbox<'_>) -> Result<Programs, CompileError> {
-        self.each(plan, |build| {
-            let path = build.output(toolbox)?.path(build.binary);
-            Content::open(&path).map_err(|source| CompileError::File { action: "read", path, source })
+        Programs::each(plan, |package| {
+            let output = self.with_build(package, |build| build.output(toolbox))?;
+            Ok(move |program: &Program| {
+                let path = output.path(&program.binary);
+                Content::open(&path).map_err(|source| CompileError::File { action: "read", path, source })
+            })
         })
     }
 
-    /// What each package's program was compiled to: package, binary and the output in the store.
-    pub fn compiled(
-        &self,
-        plan: &Plan,
-        toolbox: &Toolbox<'_>,
-    ) -> Result<Vec<(PackageName, String, Output)>, CompileError> {
-        let programs = plan.packages.iter().filter_map(|package| Some((&package.name, package.program()?)));
-        programs
-            .map(|(name, program)| {
-                let output = self.build_of(&program).output(toolbox)?;
-                Ok((name.clone(), program.binary.clone(), output))
-            })
-            .collect()
+    /// What each package's programs were compiled to.
+    pub fn compiled(&self, plan: &Plan, toolbox: &Toolbox<'_>) -> Result<Vec<Compiled>, CompileError> {
+        let mut all = Vec::new();
+        for package in &plan.packages {
+            let programs = package.programs();
+            if programs.is_empty() {
+                continue;
+            }
+            let language = match package.source {
+                SourceSpec::Go { .. } => Language::Go,
+                _ => Language::Rust,
+            };
+            all.push(Compiled {
+                package: package.name.clone(),
+                language,
+                binaries: programs.into_iter().map(|program| program.binary).collect(),
+                output: self.with_build(package, |build| build.output(toolbox))?,
+            });
+        }
+        Ok(all)
     }
 
-    fn each(
-        &self,
-        plan: &Plan,
-        content: impl Fn(&GuestBuild<'_>) -> Result<Content, CompileError>,
-    ) -> Result<Programs, CompileError> {
-        Programs::each(plan, |program| content(&self.build_of(program)))
+    fn with_build<T>(&self, package: &PlannedPackage, run: impl FnOnce(&Build<'_>) -> T) -> T {
+        let programs = package.programs();
+        let (repo, arch, cargo, offline) = (self.repo, self.arch, self.cargo, self.offline);
+        let name = package.name.as_str();
+        if let SourceSpec::Go { tags, strings, .. } = &package.source {
+            let list: Vec<GoProgram<'_>> = programs
+                .iter()
+                .map(|program| GoProgram { name: &program.binary, package: &program.from })
+                .collect();
+            let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+            let strings: Vec<(&str, &str)> =
+                strings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            let folder = repo.join("packages").join(name);
+            return run(&Build::Go(GoBuild {
+                name,
+                folder: &folder,
+                programs: &list,
+                tags: &tags,
+                strings: &strings,
+                arch,
+                offline,
+            }));
+        }
+        let list: Vec<GuestProgram<'_>> = programs
+            .iter()
+            .map(|program| GuestProgram { folder: &program.from, binary: &program.binary })
+            .collect();
+        run(&Build::Rust(GuestBuild { repo, name, programs: &list, arch, cargo, offline }))
+    }
+}
+
+impl Build<'_> {
+    fn key(&self, toolbox: &Toolbox<'_>) -> Result<Digest, CompileError> {
+        match self {
+            Self::Rust(build) => build.key(toolbox),
+            Self::Go(build) => build.key(toolbox),
+        }
     }
 
-    fn build_of<'b>(&'b self, program: &'b Program) -> GuestBuild<'b> {
-        GuestBuild {
-            repo: self.repo,
-            folder: &program.folder,
-            binary: &program.binary,
-            arch: self.arch,
-            cargo: self.cargo,
-            offline: self.offline,
+    fn output(&self, toolbox: &Toolbox<'_>) -> Result<Output, CompileError> {
+        match self {
+            Self::Rust(build) => build.output(toolbox),
+            Self::Go(build) => build.output(toolbox),
         }
     }
 }

@@ -10,10 +10,11 @@ use serde::Serialize;
 
 use crate::artifact::Format;
 use crate::compile::CompileError;
-use crate::compile::crates;
+use crate::compile::{crates, modules};
 use crate::digest::Digest;
 use crate::lock::{LockError, LockedPackage, PackageId};
 use crate::plan::LockedPlan;
+use crate::programs::Language;
 use crate::sbom::{Program, purl};
 use crate::spec::SourceSpec;
 use crate::store::FileFacts;
@@ -37,7 +38,7 @@ pub struct Inputs<'a> {
     pub sources: Vec<(String, Digest)>,
     /// Tool sets that were used.
     pub sets: &'a [String],
-    /// Programs of this repository that were compiled.
+    /// Programs that were compiled.
     pub programs: &'a [Program<'a>],
     /// Every file that was written.
     pub files: &'a BTreeMap<String, FileFacts>,
@@ -50,7 +51,7 @@ pub enum ProvenanceError {
     /// The lock lacks a package that was used.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The list of a program's crates cannot be used.
+    /// The list of a program's crates or modules cannot be used.
     #[error(transparent)]
     Crates(#[from] CompileError),
 }
@@ -124,6 +125,7 @@ pub fn statement(inputs: &Inputs<'_>, toolbox: &Toolbox<'_>) -> Result<String, P
             .map(|(id, package)| resource(id, Some(purl::debian(id, &package.version)), package.sha256)),
     );
     used.extend(crates(inputs.programs)?);
+    used.extend(go_modules(inputs.programs)?);
     let statement = Statement {
         kind: "https://in-toto.io/Statement/v1",
         subject: inputs.files.iter().map(|(name, facts)| resource(name, None, facts.sha256)).collect(),
@@ -168,14 +170,30 @@ fn packages<'a>(
 /// Every crate of a registry, those that only ran in the build among them.
 fn crates(programs: &[Program<'_>]) -> Result<Vec<Resource>, CompileError> {
     let mut all = BTreeSet::new();
-    for program in programs {
-        for krate in crates::load(&program.output.path(crates::CRATES))? {
+    for program in programs.iter().filter(|program| program.language == Language::Rust) {
+        for krate in crates::load(&program.output.path(&crates::list_of(program.binary)))? {
             all.extend(krate.sha256.map(|sha256| (krate.name, krate.version, sha256)));
         }
     }
     let describe = |(name, version, sha256): (String, String, Digest)| {
         let purl = purl::cargo(&name, &version);
         resource(&format!("{name} {version}"), Some(purl), sha256)
+    };
+    Ok(all.into_iter().map(describe).collect())
+}
+
+/// Every Go module, by the hash that go.sum has of it.
+fn go_modules(programs: &[Program<'_>]) -> Result<Vec<Resource>, CompileError> {
+    let mut all = BTreeSet::new();
+    for program in programs.iter().filter(|program| program.language == Language::Go) {
+        let list = modules::load(&program.output.path(&modules::list_of(program.binary)))?;
+        all.insert(list.main);
+        all.extend(list.others);
+    }
+    let describe = |module: modules::Module| Resource {
+        name: format!("{} {}", module.path, module.version),
+        uri: Some(purl::golang(&module.path, &module.version)),
+        digest: module.dir_hash().map(|hash| ("dirHash", hash)).into_iter().collect(),
     };
     Ok(all.into_iter().map(describe).collect())
 }

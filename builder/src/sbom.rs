@@ -21,6 +21,7 @@ use crate::digest::KeyBuilder;
 use crate::lock::{Lock, LockError};
 use crate::name::{BadName, PackageName};
 use crate::plan::LockedPlan;
+use crate::programs::Language;
 use crate::store::Output;
 use crate::tree::{Clash, Node, NodeKind, RootTree};
 use collect::Collector;
@@ -48,15 +49,17 @@ pub struct Inputs<'a> {
     pub tree: &'a RootTree,
     /// The compiled kernel.
     pub kernel: &'a Output,
-    /// Programs of this repository.
+    /// Programs that were compiled.
     pub programs: &'a [Program<'a>],
 }
 
-/// A compiled program of this repository.
+/// A compiled program.
 #[derive(Clone, Copy, Debug)]
 pub struct Program<'a> {
     /// The package that installs it into the root; none for PID 1, which lies in the initrd.
     pub package: Option<&'a PackageName>,
+    /// What it was compiled from.
+    pub language: Language,
     /// Name of the binary in the output.
     pub binary: &'a str,
     /// What was compiled.
@@ -70,7 +73,7 @@ pub enum SbomError {
     /// The lock lacks a package that is in every image.
     #[error(transparent)]
     Lock(#[from] LockError),
-    /// The list of a program's crates cannot be used.
+    /// The list of a program's crates or modules cannot be used.
     #[error(transparent)]
     Crates(#[from] CompileError),
     /// A file cannot be read.
@@ -92,7 +95,7 @@ pub enum SbomError {
 /// The text of the document.
 pub fn document(inputs: &Inputs<'_>) -> Result<String, SbomError> {
     let plan = inputs.locked.plan();
-    let mut all = Collector::new(inputs.lock);
+    let mut all = Collector::new(inputs.lock, inputs.programs)?;
     let image = all.own("Image", &format!("lepton-{}", plan.image), plan.version, "OPERATING_SYSTEM");
     all.relate(DOCUMENT, "DESCRIBES", &image);
 

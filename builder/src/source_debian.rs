@@ -19,7 +19,7 @@ use crate::assemble::{AssembleError, Inputs, mode_of};
 use crate::lock::LockError;
 use crate::name::{BadName, RootPath};
 use crate::plan::{LockedPlan, PlannedPackage};
-use crate::spec::SourceSpec;
+use crate::spec::{Install, SourceSpec};
 use crate::tools::{Toolbox, ToolsError};
 use crate::tree::{Node, NodeKind};
 use elf::Needs;
@@ -86,6 +86,14 @@ pub enum DebianError {
         /// Why.
         source: goblin::error::Error,
     },
+    /// A file that is joined with others has no line end.
+    #[error("packages/{recipe}/package.toml joins files, but {path} does not end with a line end")]
+    Unfinished {
+        /// The recipe.
+        recipe: String,
+        /// The file.
+        path: PathBuf,
+    },
     /// An unpacked file cannot be read.
     #[error("cannot read {path}")]
     Read {
@@ -127,6 +135,10 @@ fn add(
     let mut nodes = Vec::new();
     let mut closure = Closure { recipe: &recipe, arch, packages, shared: &mut inputs.shared };
     for install in &package.install {
+        if install.join {
+            nodes.push(join(install, &recipe, &mut closure)?);
+            continue;
+        }
         let picked = packages.find(&install.from).ok_or_else(|| DebianError::NoFile {
             recipe: recipe.clone(),
             path: install.from.clone(),
@@ -141,6 +153,30 @@ fn add(
     }
     inputs.packages.insert(package.name.clone(), nodes);
     Ok(())
+}
+
+/// All files that match as one file, in the order of their names.
+fn join(install: &Install, recipe: &str, closure: &mut Closure<'_>) -> Result<(RootPath, Node), DebianError> {
+    let (folder, end) = install.pattern().expect("the plan was checked");
+    let found = closure.packages.matching(folder, end);
+    let Some(last) = found.last() else {
+        let (path, packages) = (install.from.clone(), closure.packages.names());
+        return Err(DebianError::NoFile { recipe: recipe.to_owned(), path, packages });
+    };
+    let owner = format!("{OWNER}{}", last.package);
+    closure.add_copyright(last)?;
+    let mut bytes = Vec::new();
+    for picked in &found {
+        let text = std::fs::read(&picked.path).map_err(read_error(&picked.path))?;
+        // The next file would begin in the middle of a line.
+        if text.last() != Some(&b'\n') {
+            let path = picked.path.clone();
+            return Err(DebianError::Unfinished { recipe: recipe.to_owned(), path });
+        }
+        bytes.extend(text);
+    }
+    let mode = mode_of(install, recipe)?;
+    Ok((install.to.clone(), Node { mode, kind: NodeKind::File(Content::from(bytes)), owner }))
 }
 
 /// The shared libraries that picked files bring, collected until nothing new is named.

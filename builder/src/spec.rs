@@ -2,6 +2,8 @@
 //!
 //! Unknown keys are refused; nothing is resolved here.
 
+mod source;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,8 @@ use toml::Spanned;
 use crate::arch::PerArch;
 use crate::name::{ImageName, PackageName, RootPath};
 use crate::suggest;
+
+pub use source::{Install, Program, SourceSpec, WorkspaceProgram};
 
 /// One mistake in a description, with the place where it stands.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -137,7 +141,7 @@ pub struct Recipe {
     pub source: SourceSpec,
     /// Files to install.
     #[serde(default)]
-    pub install: Vec<Install>,
+    pub install: Vec<Spanned<Install>>,
     /// Symbolic links to make: path -> target.
     #[serde(default)]
     pub links: BTreeMap<RootPath, String>,
@@ -147,59 +151,6 @@ pub struct Recipe {
     /// What PID 1 starts and looks after.
     #[serde(default)]
     pub services: Vec<Spanned<ServiceSpec>>,
-}
-
-/// Where a package's files come from.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
-pub enum SourceSpec {
-    /// Files of the package's own folder.
-    Files {},
-    /// Files of Debian packages for the architecture that the image is for, pinned in `packages.lock`; programs bring
-    /// the shared libraries they name.
-    Debian {
-        /// Debian's names; what they depend on is pinned with them.
-        packages: Vec<String>,
-    },
-    /// A program of this repository, compiled for the host: the crate in `packages/CRATE`.
-    Workspace {
-        /// Folder of the crate below `packages`.
-        #[serde(rename = "crate")]
-        folder: PackageName,
-        /// Name of its program; the crate's folder unless given.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        binary: Option<PackageName>,
-        /// Where the program goes; `/usr/bin/BINARY` unless given.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        to: Option<RootPath>,
-    },
-}
-
-impl SourceSpec {
-    /// Whether everything lies in the package's own folder.
-    pub fn is_own_folder(&self) -> bool {
-        matches!(self, Self::Files {})
-    }
-}
-
-/// One file to install.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Install {
-    /// Path below the package's folder; for Debian packages, the absolute path of the file there, in which `{efi}` is
-    /// the architecture's suffix of EFI programs and `{triplet}` its GNU triplet.
-    pub from: String,
-    /// Path in the image.
-    pub to: RootPath,
-    /// Permission bits, in octal.
-    #[serde(default = "Install::mode")]
-    pub mode: String,
-}
-
-impl Install {
-    fn mode() -> String {
-        "0644".to_owned()
-    }
 }
 
 /// A parsed file with what is needed to point into it.

@@ -65,7 +65,7 @@ fn root_trees() {
         let locked = plan(catalog, &image, arch).lock(&lock).unwrap();
         let inputs = Programs::stand_ins(locked.plan()).added_to(Inputs::default());
         let tree = assemble::root_tree(&locked, &MachineConfig::NONE, catalog.root(), &inputs).unwrap();
-        let compiled = locked.plan().packages.iter().filter_map(PlannedPackage::program);
+        let compiled = locked.plan().packages.iter().flat_map(PlannedPackage::programs);
         let mut shown: Vec<(String, &str)> =
             compiled.map(|program| (format!("0755 0 0 {}", program.to), "(a program)")).collect();
         shown.push(("0644 0 0 /usr/share/lepton/plan.toml".to_owned(), "(the plan)"));

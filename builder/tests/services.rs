@@ -42,8 +42,8 @@ fn a_program_and_its_service() {
     let text = "summary = \"x\"\n[source]\nkind = \"workspace\"\ncrate = \"agent\"\n\
                 [[services]]\nname = \"agent\"\ncommand = [\"/usr/bin/agent\"]\nready = \"notify\"\n";
     let plan = plan(&[("agent", text)]).unwrap();
-    let program = plan.packages[0].program().unwrap();
-    assert_eq!((program.folder.as_str(), program.binary.as_str()), ("packages/agent", "agent"));
+    let [program] = &plan.packages[0].programs()[..] else { panic!("one program is wanted") };
+    assert_eq!((program.from.as_str(), program.binary.as_str()), ("packages/agent", "agent"));
     let lock = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(FILE_NAME);
     let locked = plan.lock(&Lock::load(&lock).unwrap()).unwrap();
     let inputs = Programs::stand_ins(locked.plan()).added_to(Inputs::default());
@@ -53,7 +53,7 @@ fn a_program_and_its_service() {
     assert!(listing.contains("0755 0 0 /usr/bin/agent 0 "), "{listing}");
     assert!(listing.contains("0644 0 0 /usr/share/lepton/services/agent.toml "), "{listing}");
     let missing = assemble::root_tree(&locked, &MachineConfig::NONE, nowhere, &Inputs::default());
-    assert_eq!(missing.unwrap_err().to_string(), "the program of package agent was not compiled");
+    assert_eq!(missing.unwrap_err().to_string(), "the programs of package agent were not compiled");
 }
 
 #[test]

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::{CompileError, file_error};
 use crate::digest::Digest;
 
-/// The list in the output of a guest program.
-pub const CRATES: &str = "crates.json";
+/// Name of the list in the output of a guest program.
+pub fn list_of(binary: &str) -> String {
+    format!("{binary}.crates.json")
+}
 
 /// One crate that took part in a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,7 +202,7 @@ mod tests {
             ]
         );
         assert!(compiled("", &folders).is_err());
-        let list = dir.path().join(CRATES);
+        let list = dir.path().join(list_of("own"));
         fs::write(&list, serde_json::to_vec(&crates).unwrap()).unwrap();
         assert_eq!(load(&list).unwrap(), crates);
     }

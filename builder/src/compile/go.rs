@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{CompileError, file_error};
+use super::{CompileError, file_error, modules};
 use crate::arch::Arch;
 use crate::digest::{Digest, KeyBuilder};
 use crate::process::Process;
@@ -16,9 +16,11 @@ use crate::store::Output;
 use crate::tools::{ToolTree, Toolbox};
 
 /// Raised when this file builds differently from the same inputs.
-const RECIPE: &str = "go-1";
+const RECIPE: &str = "go-2";
 /// The tool set with the compiler.
-const TOOLS: &str = "go";
+pub(crate) const TOOLS: &str = "go";
+/// Debian package with the sources of Go's own library, which every program links.
+pub(crate) const LIBRARY: &str = "golang-1.26-src:all";
 /// No symbol table, no debug information, and no identifier that depends on the build's history.
 const LDFLAGS: &str = "-s -w -buildid=";
 /// Only what is pinned, modules that can be removed again, no path of the machine, and nothing from version control.
@@ -64,7 +66,7 @@ struct Caches {
 }
 
 impl GoBuild<'_> {
-    /// The compiled programs by name, from the store when they are there.
+    /// The compiled programs by name, each with the list of its modules, from the store when they are there.
     pub fn output(&self, toolbox: &Toolbox<'_>) -> Result<Output, CompileError> {
         let sources = self.sources()?;
         let key = self.key_of(&sources, toolbox)?;
@@ -213,6 +215,12 @@ impl GoBuild<'_> {
                 .args(["-o", &format!("/out/{}", program.name), program.package])
                 .run(|_| step.advance(1))?;
             step.finish();
+            let said =
+                go().args(["version", "-m"]).arg(format!("/out/{}", program.name)).process().output()?;
+            let list = serde_json::to_vec_pretty(&modules::parse(&said, program.name)?)
+                .expect("a list of modules is made of text");
+            let path = out.join(modules::list_of(program.name));
+            fs::write(&path, list).map_err(file_error("write", path))?;
         }
         Ok(())
     }

@@ -1,35 +1,49 @@
 //! Compiles our own Rust programs for the host we build: static, musl, in the sandbox, offline.
 //!
-//! Only the crate and the workspace crates it depends on are staged, under a manifest made for them,
-//! so that a change elsewhere in the repository cannot change the program.
+//! Only the crates and the workspace crates they depend on are staged, under a manifest made for them, so that a change
+//! elsewhere in the repository cannot change a program. Programs of one package share their stage and cargo's target
+//! folder, for both architectures: what they have in common, build scripts and macros among it, is compiled once.
 
-use std::collections::BTreeMap;
+mod c;
+mod sources;
+
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::crates::{self, CRATES};
-use super::{CompileError, file_error, rust_std};
+use super::crates;
+use super::{CompileError, file_error, rust_std, unwind};
 use crate::arch::Arch;
 use crate::digest::{Digest, KeyBuilder};
 use crate::process::Process;
-use crate::store::Output;
+use crate::sandbox::Sandbox;
+use crate::store::{Output, Store};
 use crate::tools::Toolbox;
+use sources::Sources;
 
 /// Raised when this file builds differently from the same inputs.
-const RECIPE: &str = "guest-2";
+const RECIPE: &str = "guest-3";
 /// Cargo profile of guest programs.
 const PROFILE: &str = "guest";
+/// Beside what musl needs: no tables for an unwinder that is not there, and relocations packed to a bit each (RELR),
+/// which together are a sixth of a small program; and what stands in for the unwinder where one is named.
+const RUSTFLAGS: &str = "--sysroot=/sysroot -Clinker=ld.lld-19 -Clinker-flavor=ld.lld -Clink-self-contained=yes \
+                         -Ctarget-feature=+crt-static -Cforce-unwind-tables=no -Clink-arg=--pack-dyn-relocs=relr \
+                         -Clink-arg=/unwind/libunwind.a";
+/// What build scripts find as getconf(1): they ask for the size of a page, which must be that of our kernels on both
+/// architectures and not that of the building machine.
+const GETCONF: &str = "#!/bin/sh\ncase \"$*\" in PAGE_SIZE | PAGESIZE) echo 4096 ;; *) exit 1 ;; esac\n";
 
-/// A program of this repository.
-#[derive(Debug)]
+/// Programs of this repository that one package installs.
+#[derive(Clone, Copy, Debug)]
 pub struct GuestBuild<'a> {
     /// The repository.
     pub repo: &'a Path,
-    /// Folder of the crate, relative to the repository.
-    pub folder: &'a str,
-    /// Name of its binary.
-    pub binary: &'a str,
-    /// What it is for.
+    /// What people and caches call this set of programs.
+    pub name: &'a str,
+    /// The programs.
+    pub programs: &'a [GuestProgram<'a>],
+    /// What they are for.
     pub arch: Arch,
     /// The machine's cargo, which vendors crates as it is configured.
     pub cargo: &'a Path,
@@ -37,71 +51,100 @@ pub struct GuestBuild<'a> {
     pub offline: bool,
 }
 
-/// The files of a staged workspace: relative path -> bytes.
-type Sources = BTreeMap<String, Vec<u8>>;
+/// One program.
+#[derive(Clone, Copy, Debug)]
+pub struct GuestProgram<'a> {
+    /// Folder of its crate, relative to the repository.
+    pub folder: &'a str,
+    /// Name of its binary.
+    pub binary: &'a str,
+}
+
+/// Folders of one package's programs that outlive a build.
+struct Folders {
+    stage: PathBuf,
+    vendor: PathBuf,
+    target: PathBuf,
+    programs: PathBuf,
+}
 
 impl GuestBuild<'_> {
-    /// The compiled program, from the store when it is there.
+    /// The compiled programs by name, each with the list of its crates, from the store when they are there.
     pub fn output(&self, toolbox: &Toolbox<'_>) -> Result<Output, CompileError> {
         let sources = self.sources()?;
         let key = self.key_of(&sources, toolbox)?;
         if let Some(output) = toolbox.store.output(key)? {
             return Ok(output);
         }
-        let label = format!("{}-{}", self.binary, self.arch);
-        let _lock = toolbox.store.lock(&format!("guest-{label}"))?;
+        let label = format!("guest-{}", self.name);
+        let _lock = toolbox.store.lock(&label)?;
         if let Some(output) = toolbox.store.output(key)? {
             return Ok(output);
         }
+        let folders = Folders::new(toolbox.store, &label)?;
+        sources::sync(&folders.stage, &sources)?;
+        self.vendor(&sources, &folders, toolbox)?;
+        let result = toolbox.store.scratch("guest-output")?;
+        let base = self.sandbox(&folders, toolbox)?;
+        for program in self.programs {
+            self.compile(program, base.clone(), &folders, result.path(), toolbox)?;
+        }
+        Ok(toolbox.store.add_output(result, key)?)
+    }
+
+    /// cargo in the sandbox, before it is told what to do.
+    fn sandbox(&self, folders: &Folders, toolbox: &Toolbox<'_>) -> Result<Sandbox, CompileError> {
         let rust = toolbox.tree("rust")?;
+        let musl = toolbox.tree(&rust_std::musl_set(self.arch))?;
         let sysroot = rust_std::sysroot(self.arch, toolbox)?;
-        let cache = toolbox.store.cache(&format!("guest-{label}"))?;
-        let stage = cache.join("source");
-        sync(&stage, &sources)?;
-        self.vendor(&sources, &stage, &cache.join("vendor"), toolbox)?;
-        let target = cache.join("target");
-        fs::create_dir_all(&target).map_err(file_error("make", &target))?;
-        let step = toolbox.progress.step(&format!("{} for {}", self.binary, self.arch), None);
-        let build = rust
+        let unwind = unwind::archive(self.arch, toolbox)?;
+        let mut cargo = rust
             .program("cargo")
             .read_only(sysroot.dir(), "/sysroot")
-            .read_only(&cache.join("vendor"), "/vendor")
-            .writable(&stage, "/source")
-            .writable(&target, "/target")
+            .read_only(musl.root(), c::MUSL)
+            .read_only(unwind.dir(), "/unwind")
+            .read_only(&folders.programs, "/programs")
+            .read_only(&folders.vendor, "/vendor")
+            .writable(&folders.stage, "/source")
+            .writable(&folders.target, "/target")
             .cwd("/source")
+            .env("PATH", "/programs:/usr/bin:/usr/sbin")
             .env("CARGO_HOME", "/tmp/cargo")
             .env("CARGO_TARGET_DIR", "/target")
-            .env("RUSTFLAGS", Self::rustflags())
-            .args(["build", "--offline", "--profile", PROFILE, "--target", self.arch.musl_target()])
-            .args(["--bin", self.binary])
+            .env("RUSTFLAGS", RUSTFLAGS);
+        for (name, value) in c::environment(self.arch, toolbox.host) {
+            cargo = cargo.env(&name, value);
+        }
+        Ok(cargo)
+    }
+
+    fn compile(
+        &self,
+        program: &GuestProgram<'_>,
+        cargo: Sandbox,
+        folders: &Folders,
+        out: &Path,
+        toolbox: &Toolbox<'_>,
+    ) -> Result<(), CompileError> {
+        let (binary, target) = (program.binary, self.arch.musl_target());
+        let step = toolbox.progress.step(&format!("{binary} for {}", self.arch), None);
+        let build = cargo
+            .args(["build", "--offline", "--profile", PROFILE, "--target", target, "--bin", binary])
             // Only this crate's dependencies decide about features: a shared crate has more of them by default.
-            .args(["--manifest-path", &format!("{}/Cargo.toml", self.folder)])
+            .args(["--manifest-path", &format!("{}/Cargo.toml", program.folder)])
             .args(["--config", "source.crates-io.replace-with=\"vendored\""])
             .args(["--config", "source.vendored.directory=\"/vendor\""]);
         build.run(|_| step.advance(1))?;
         step.finish();
         // Asked again when everything is fresh: in the build itself its messages would hide a compiler's error.
         let messages = build.arg("--message-format=json").process().output()?;
-        let folders = crates::Folders {
-            source: &stage,
-            vendor: &cache.join("vendor"),
-            target: self.arch.musl_target(),
-        };
-        let list = serde_json::to_vec_pretty(&crates::compiled(&messages, &folders)?)
+        let places = crates::Folders { source: &folders.stage, vendor: &folders.vendor, target };
+        let list = serde_json::to_vec_pretty(&crates::compiled(&messages, &places)?)
             .expect("a list of crates is made of text");
-        let result = toolbox.store.scratch("guest-output")?;
-        let list_path = result.path().join(CRATES);
+        let list_path = out.join(crates::list_of(binary));
         fs::write(&list_path, list).map_err(file_error("write", &list_path))?;
-        let built = target.join(self.arch.musl_target()).join(PROFILE).join(self.binary);
-        fs::copy(&built, result.path().join(self.binary)).map_err(file_error("copy", &built))?;
-        Ok(toolbox.store.add_output(result, key)?)
-    }
-
-    /// Beside what musl needs: no tables for an unwinder that is not there, and relocations packed to a bit each (RELR),
-    /// which together are a sixth of a small program.
-    fn rustflags() -> &'static str {
-        "--sysroot=/sysroot -Clinker=ld.lld-19 -Clinker-flavor=ld.lld -Clink-self-contained=yes \
-         -Ctarget-feature=+crt-static -Cforce-unwind-tables=no -Clink-arg=--pack-dyn-relocs=relr"
+        let built = folders.target.join(target).join(PROFILE).join(binary);
+        fs::copy(&built, out.join(binary)).map(drop).map_err(file_error("copy", &built))
     }
 
     /// What the result depends on.
@@ -116,40 +159,35 @@ impl GuestBuild<'_> {
     }
 
     fn key_of(&self, sources: &Sources, toolbox: &Toolbox<'_>) -> Result<Digest, CompileError> {
-        let sysroot = rust_std::key(self.arch, toolbox)?;
         let mut key = KeyBuilder::new(RECIPE)
-            .with("binary", self.binary)
-            .with("flags", Self::rustflags())
-            .with_digest("sysroot", sysroot);
+            .with("flags", RUSTFLAGS)
+            .with("getconf", GETCONF)
+            .with_digest("unwind", unwind::key(self.arch, toolbox)?)
+            .with_digest("sysroot", rust_std::key(self.arch, toolbox)?);
+        for (name, value) in c::environment(self.arch, toolbox.host) {
+            key = key.with(&name, value);
+        }
+        for program in self.programs {
+            key = key.with(program.binary, program.folder);
+        }
         for (path, bytes) in sources {
             key = key.with(path, bytes);
         }
         Ok(key.finish())
     }
 
-    /// Everything cargo sees: the crate, its workspace dependencies, the lock and a manifest.
     fn sources(&self) -> Result<Sources, CompileError> {
-        let root = Manifest::load(&self.repo.join("Cargo.toml"))?;
-        let mut folders = Vec::new();
-        closure(self.repo, &root, self.folder, &mut folders)?;
-        let mut sources = Sources::new();
-        for folder in &folders {
-            collect(self.repo, folder, &mut sources)?;
-        }
-        let lock = self.repo.join("Cargo.lock");
-        sources.insert("Cargo.lock".to_owned(), fs::read(&lock).map_err(file_error("read", &lock))?);
-        sources.insert("Cargo.toml".to_owned(), root.with_members(&folders).into_bytes());
-        Ok(sources)
+        sources::of(self.repo, self.programs.iter().map(|program| program.folder))
     }
 
     /// The crates that the staged manifests and lock name, through the machine's own cargo.
     fn vendor(
         &self,
         sources: &Sources,
-        stage: &Path,
-        vendor: &Path,
+        folders: &Folders,
         toolbox: &Toolbox<'_>,
     ) -> Result<(), CompileError> {
+        let vendor = &folders.vendor;
         let stamp = vendor.with_extension("stamp");
         let mut key = KeyBuilder::new("vendor");
         for (path, bytes) in
@@ -162,144 +200,31 @@ impl GuestBuild<'_> {
             return Ok(());
         }
         let step = toolbox.progress.step("vendor crates", None);
-        let mut process = Process::new(self.cargo).inherit_env().arg("vendor").arg("--quiet").cwd(stage);
+        let mut process =
+            Process::new(self.cargo).inherit_env().arg("vendor").arg("--quiet").cwd(&folders.stage);
         if self.offline {
             process = process.arg("--offline");
         }
         let collected = process.arg(vendor).run(|_| step.advance(1));
-        collected.map_err(|source| CompileError::Vendor { folder: self.folder.to_owned(), source })?;
+        collected.map_err(|source| CompileError::Vendor { folder: self.name.to_owned(), source })?;
         step.finish();
         fs::create_dir_all(vendor).map_err(file_error("make", vendor))?;
         fs::write(&stamp, wanted).map_err(file_error("write", stamp))
     }
 }
 
-/// A Cargo manifest.
-struct Manifest {
-    path: PathBuf,
-    table: toml::Table,
-}
-
-impl Manifest {
-    fn load(path: &Path) -> Result<Self, CompileError> {
-        let text = fs::read_to_string(path).map_err(file_error("read", path))?;
-        let table = text.parse().map_err(|error: toml::de::Error| CompileError::Manifest {
-            path: path.to_owned(),
-            message: error.to_string(),
-        })?;
-        Ok(Self { path: path.to_owned(), table })
-    }
-
-    /// Folders of workspace crates that this one depends on, relative to the repository.
-    fn local_dependencies(&self, root: &Self, folder: &str) -> Vec<String> {
-        let shared = root.table.get("workspace").and_then(|table| table.get("dependencies"));
-        let sections = ["dependencies", "build-dependencies"];
-        let tables = sections.iter().filter_map(|section| self.table.get(*section)?.as_table());
-        let mut found = Vec::new();
-        for (name, value) in tables.flatten() {
-            let own = value.get("path").and_then(toml::Value::as_str).map(|path| join(folder, path));
-            let inherited = value
-                .get("workspace")
-                .and(shared)
-                .and_then(|shared| shared.get(name)?.get("path")?.as_str().map(str::to_owned));
-            found.extend(own.or(inherited));
+impl Folders {
+    fn new(store: &Store, label: &str) -> Result<Self, CompileError> {
+        let cache = store.cache(label)?;
+        let target = cache.join("target");
+        let programs = cache.join("programs");
+        for folder in [&target, &programs] {
+            fs::create_dir_all(folder).map_err(file_error("make", folder))?;
         }
-        found
+        let getconf = programs.join("getconf");
+        fs::write(&getconf, GETCONF)
+            .and_then(|()| fs::set_permissions(&getconf, fs::Permissions::from_mode(0o755)))
+            .map_err(file_error("write", &getconf))?;
+        Ok(Self { stage: cache.join("source"), vendor: cache.join("vendor"), target, programs })
     }
-
-    /// The root manifest for fewer members.
-    fn with_members(&self, folders: &[String]) -> String {
-        let mut table = self.table.clone();
-        if let Some(workspace) = table.get_mut("workspace").and_then(toml::Value::as_table_mut) {
-            let members = folders.iter().cloned().map(toml::Value::String).collect();
-            workspace.insert("members".to_owned(), toml::Value::Array(members));
-            workspace.remove("default-members");
-            // A path to a crate that is not staged would be an error even when nobody uses it.
-            let shared = workspace.get_mut("dependencies").and_then(toml::Value::as_table_mut);
-            if let Some(shared) = shared {
-                shared.retain(|_, value| {
-                    let path = value.get("path").and_then(toml::Value::as_str);
-                    path.is_none_or(|path| folders.iter().any(|folder| folder == path))
-                });
-            }
-        }
-        table.to_string()
-    }
-}
-
-/// Adds `folder` and the workspace crates it depends on, each once.
-fn closure(
-    repo: &Path,
-    root: &Manifest,
-    folder: &str,
-    folders: &mut Vec<String>,
-) -> Result<(), CompileError> {
-    if folders.iter().any(|known| known == folder) {
-        return Ok(());
-    }
-    folders.push(folder.to_owned());
-    let manifest = Manifest::load(&repo.join(folder).join("Cargo.toml"))?;
-    for dependency in manifest.local_dependencies(root, folder) {
-        if !repo.join(&dependency).is_dir() {
-            let message = format!("it depends on {dependency:?}, which is no folder of this repository");
-            return Err(CompileError::Manifest { path: manifest.path, message });
-        }
-        closure(repo, root, &dependency, folders)?;
-    }
-    Ok(())
-}
-
-/// `init` + `../builder/formats` = `builder/formats`.
-fn join(folder: &str, path: &str) -> String {
-    let mut parts: Vec<&str> = folder.split('/').collect();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            other => parts.push(other),
-        }
-    }
-    parts.join("/")
-}
-
-fn collect(repo: &Path, folder: &str, sources: &mut Sources) -> Result<(), CompileError> {
-    let hidden = |entry: &walkdir::DirEntry| {
-        let name = entry.file_name().to_string_lossy();
-        entry.depth() > 0 && (name.starts_with('.') || name == "target")
-    };
-    let listed = walkdir::WalkDir::new(repo.join(folder)).sort_by_file_name();
-    for entry in listed.into_iter().filter_entry(|entry| !hidden(entry)) {
-        let entry = entry.map_err(|error| file_error("list", repo.join(folder))(error.into()))?;
-        if entry.file_type().is_file() {
-            let relative = entry.path().strip_prefix(repo).unwrap_or(entry.path());
-            let bytes = fs::read(entry.path()).map_err(file_error("read", entry.path()))?;
-            sources.insert(relative.to_string_lossy().into_owned(), bytes);
-        }
-    }
-    Ok(())
-}
-
-/// Makes `stage` hold exactly `sources`; a file that is right keeps its time, so cargo compiles only changes.
-fn sync(stage: &Path, sources: &Sources) -> Result<(), CompileError> {
-    fs::create_dir_all(stage).map_err(file_error("make", stage))?;
-    for entry in walkdir::WalkDir::new(stage).sort_by_file_name().into_iter().flatten() {
-        let relative =
-            entry.path().strip_prefix(stage).unwrap_or(entry.path()).to_string_lossy().into_owned();
-        if entry.file_type().is_file() && !sources.contains_key(&relative) {
-            fs::remove_file(entry.path()).map_err(file_error("remove", entry.path()))?;
-        }
-    }
-    for (relative, bytes) in sources {
-        let path = stage.join(relative);
-        if fs::read(&path).is_ok_and(|had| had == *bytes) {
-            continue;
-        }
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).map_err(file_error("make", parent))?;
-        }
-        fs::write(&path, bytes).map_err(file_error("write", &path))?;
-    }
-    Ok(())
 }

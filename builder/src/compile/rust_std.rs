@@ -31,6 +31,12 @@ pub(super) fn musl_set(arch: Arch) -> String {
     format!("musl-{arch}")
 }
 
+/// Where Debian puts gcc's own files for `arch` on a machine of `host`.
+pub(super) fn gcc_folder(arch: Arch, host: Arch) -> String {
+    let family = if arch == host { "gcc" } else { "gcc-cross" };
+    format!("/usr/lib/{family}/{}/14", arch.gnu_triplet())
+}
+
 /// Debian packages whose code the sysroot links into every program.
 pub(crate) fn sources(arch: Arch) -> [String; 2] {
     [format!("musl-dev:{}", arch.debian()), "rust-web-src:all".to_owned()]
@@ -113,8 +119,7 @@ fn collect(
     for name in MUSL_OBJECTS {
         copy(&musl_dir.join(name), &objects.join(name))?;
     }
-    let family = if arch == toolbox.host { "gcc" } else { "gcc-cross" };
-    let gcc_dir = rust.root().join("usr/lib").join(family).join(arch.gnu_triplet()).join("14");
+    let gcc_dir = rust.root().join(&gcc_folder(arch, toolbox.host)[1..]);
     for name in GCC_OBJECTS {
         copy(&gcc_dir.join(name), &objects.join(name))?;
     }

@@ -11,35 +11,51 @@ use super::{LICENSE, PATH, Program, SUPPLIER, SbomError, purl};
 use crate::arch::Arch;
 use crate::assemble;
 use crate::compile::crates::{self, Crate};
-use crate::compile::rust_std;
+use crate::compile::modules::{self, Module, Modules};
+use crate::compile::{go, rust_std};
 use crate::digest::Digest;
 use crate::lock::Lock;
 use crate::plan::Plan;
+use crate::programs::{self, Language};
 use crate::source_debian;
 use crate::store::Output;
 use crate::tree::{NodeKind, RootTree};
 
 /// Licences that Debian's copyright files declare for what reaches an image. `NOASSERTION` for all others.
-const DEBIAN_LICENSES: [(&str, &str); 6] = [
+const DEBIAN_LICENSES: [(&str, &str); 7] = [
     ("linux-source-", "GPL-2.0-only WITH Linux-syscall-note"),
     ("musl-dev", "MIT"),
     ("rust-web-src", "MIT OR Apache-2.0"),
+    ("golang-1.26-src", "BSD-3-Clause"),
     ("systemd-boot-efi", "LGPL-2.1-or-later"),
     ("isolinux", "GPL-2.0-or-later"),
     ("syslinux-common", "GPL-2.0-or-later"),
 ];
 
+/// Who supplies Go modules.
+const GO_SUPPLIER: &str = "Go module proxy";
+
 /// What was gathered so far.
 pub(super) struct Collector<'a> {
     lock: &'a Lock,
+    /// The module of each package whose programs are compiled from Go modules.
+    go: BTreeMap<&'a str, Module>,
     packages: BTreeMap<String, Package>,
     files: Vec<File>,
     relationships: BTreeSet<Relationship>,
 }
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(lock: &'a Lock) -> Self {
-        Self { lock, packages: BTreeMap::new(), files: Vec::new(), relationships: BTreeSet::new() }
+    pub(super) fn new(lock: &'a Lock, programs: &[Program<'a>]) -> Result<Self, SbomError> {
+        let mut go = BTreeMap::new();
+        for Program { package, language, binary, output } in programs {
+            if let (Some(package), Language::Go) = (package, language) {
+                let list = modules::load(&output.path(&modules::list_of(binary)))?;
+                go.insert(package.as_str(), list.main);
+            }
+        }
+        let (packages, relationships) = (BTreeMap::new(), BTreeSet::new());
+        Ok(Self { lock, go, packages, files: Vec::new(), relationships })
     }
 
     /// Packages and relationships in the order of their identifiers, files in that of their paths.
@@ -102,25 +118,50 @@ impl<'a> Collector<'a> {
         Ok(kernel)
     }
 
-    /// A program of this repository with all that is linked into it.
+    /// A program with all that is linked into it.
     pub(super) fn program(&mut self, program: &Program<'_>, arch: Arch) -> Result<String, SbomError> {
-        let Program { package, binary, output } = program;
-        let crates = crates::load(&output.path(crates::CRATES))?;
-        let linked: Vec<&Crate> = crates.iter().filter(|krate| krate.linked).collect();
+        let Program { package, language, binary, output } = program;
         let program = match package {
             // Its file is one of the package's.
             Some(package) => reference(&format!("Files-{package}")),
             None => self.outside_root(binary, output),
         };
-        for krate in linked {
-            let krate = self.krate(krate);
-            self.relate(&program, "STATIC_LINK", &krate);
-        }
-        for id in rust_std::sources(arch) {
-            let library = self.debian(&id)?;
-            self.relate(&program, "STATIC_LINK", &library);
+        let linked = match language {
+            Language::Rust => self.rust(&crates::load(&output.path(&crates::list_of(binary)))?, arch)?,
+            Language::Go => self.golang(&modules::load(&output.path(&modules::list_of(binary)))?)?,
+        };
+        for part in linked {
+            self.relate(&program, "STATIC_LINK", &part);
         }
         Ok(program)
+    }
+
+    /// The crates of a program that are in it, musl and Rust's own library.
+    fn rust(&mut self, crates: &[Crate], arch: Arch) -> Result<Vec<String>, SbomError> {
+        let linked = crates.iter().filter(|krate| krate.linked);
+        let mut parts: Vec<String> = linked.map(|krate| self.krate(krate)).collect();
+        for id in rust_std::sources(arch) {
+            parts.push(self.debian(&id)?);
+        }
+        Ok(parts)
+    }
+
+    /// The modules of a program and Go's own library.
+    fn golang(&mut self, modules: &Modules) -> Result<Vec<String>, SbomError> {
+        let all = std::iter::once(&modules.main).chain(&modules.others);
+        let mut parts: Vec<String> = all.map(|module| self.module(module)).collect();
+        parts.push(self.debian(go::LIBRARY)?);
+        Ok(parts)
+    }
+
+    /// A Go module. SPDX has no checksum of the kind that go.sum holds, so that is a comment.
+    fn module(&mut self, module: &Module) -> String {
+        let Module { path, version, sum } = module;
+        let element = reference(&format!("Go-{path}-{version}"));
+        let mut package =
+            Package::new(element, path, version, GO_SUPPLIER, "LIBRARY").purl(purl::golang(path, version));
+        package.comment = Some(format!("go.sum: {sum}"));
+        self.add(package)
     }
 
     /// A program that no file of the root stands for.
@@ -167,11 +208,7 @@ impl<'a> Collector<'a> {
                     Checksum { algorithm: "SHA1", checksum_value: sha1.clone() },
                     Checksum::sha256(sha256),
                 ],
-                license_concluded: if node.owner.starts_with(source_debian::OWNER) {
-                    NO_ASSERTION.to_owned()
-                } else {
-                    LICENSE.to_owned()
-                },
+                license_concluded: if is_of_others(&node.owner) { NO_ASSERTION } else { LICENSE }.to_owned(),
                 license_info_in_files: vec![NO_ASSERTION.to_owned()],
                 copyright_text: NO_ASSERTION,
             });
@@ -182,9 +219,11 @@ impl<'a> Collector<'a> {
 
     fn owner(&mut self, owner: &str, files: Vec<(String, String)>, plan: &Plan) -> Result<String, SbomError> {
         let is_builder = owner == assemble::BUILDER;
-        let element = match owner.strip_prefix(source_debian::OWNER) {
-            Some(package) => self.picked(package, plan)?,
-            None => {
+        let others = (owner.strip_prefix(source_debian::OWNER), owner.strip_prefix(programs::GO_OWNER));
+        let element = match others {
+            (Some(package), _) => self.picked(package, plan)?,
+            (_, Some(package)) => self.go_programs(package, plan),
+            _ => {
                 let short = match owner {
                     _ if is_builder => "description",
                     assemble::MACHINE_CONFIG => "machine-config",
@@ -229,9 +268,23 @@ impl<'a> Collector<'a> {
         Ok(files)
     }
 
+    /// The programs of a package that were compiled from Go modules; their version is their module's.
+    fn go_programs(&mut self, package: &str, plan: &Plan) -> String {
+        let version = self.go.get(package).map_or(plan.version, |module| &module.version).to_owned();
+        let element = reference(&format!("Files-{package}"));
+        let mut files = Package::new(element, package, &version, GO_SUPPLIER, "APPLICATION");
+        files.comment = Some("programs compiled from Go modules".to_owned());
+        self.add(files)
+    }
+
     fn add(&mut self, package: Package) -> String {
         let id = package.id.clone();
         self.packages.insert(id.clone(), package);
         id
     }
+}
+
+/// Whether files of this owner come from outside of this repository.
+fn is_of_others(owner: &str) -> bool {
+    owner.starts_with(source_debian::OWNER) || owner.starts_with(programs::GO_OWNER)
 }

@@ -5,6 +5,12 @@ pub fn cargo(name: &str, version: &str) -> String {
     format!("pkg:cargo/{}@{}", encode(name), encode(version))
 }
 
+/// `pkg:golang/NAMESPACE/NAME@VERSION`; the slashes of the module's path stay.
+pub fn golang(path: &str, version: &str) -> String {
+    let parts: Vec<String> = path.split('/').map(encode).collect();
+    format!("pkg:golang/{}@{}", parts.join("/"), encode(version))
+}
+
 /// `pkg:deb/debian/NAME@VERSION?arch=ARCH`; `id` is as dpkg writes it (`gcc-14:amd64`).
 pub fn debian(id: &str, version: &str) -> String {
     let (name, arch) = id.split_once(':').unwrap_or((id, "all"));
@@ -40,6 +46,10 @@ mod tests {
         assert_eq!(
             debian("systemd-boot-efi:amd64", "257.8-1~deb13u2"),
             "pkg:deb/debian/systemd-boot-efi@257.8-1~deb13u2?arch=amd64"
+        );
+        assert_eq!(
+            golang("github.com/vishvananda/netlink", "v1.3.1+incompatible"),
+            "pkg:golang/github.com/vishvananda/netlink@v1.3.1%2Bincompatible"
         );
         assert_eq!(linux_cpe("6.12.94-rc1"), "cpe:2.3:o:linux:linux_kernel:6.12.94:*:*:*:*:*:*:*");
     }

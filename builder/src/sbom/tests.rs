@@ -7,11 +7,12 @@ use serde_json::Value;
 use super::*;
 use crate::assemble;
 use crate::build;
-use crate::compile::crates::{CRATES, Crate};
+use crate::compile::crates::{self, Crate};
+use crate::compile::modules::{self, Module, Modules};
 use crate::digest::Digest;
 use crate::lock::FILE_NAME;
 use crate::machine_config::MachineConfig;
-use crate::programs::Programs;
+use crate::programs::{GO_OWNER, Programs};
 use crate::spec::Catalog;
 use crate::store::Store;
 
@@ -40,8 +41,29 @@ fn made(arch: Arch) -> (String, RootTree) {
     };
     let crates = serde_json::to_vec(&[krate("linked", true), krate("macro", false)]).unwrap();
     let kernel = output("kernel", &[("vmlinuz", b"kernel"), (kernel::RELEASE, b"6.12.94\n")]);
-    let init = output("init", &[("init", b"init"), (CRATES, &crates)]);
-    let programs = [Program { package: None, binary: "init", output: &init }];
+    let init = output("init", &[("init", b"init"), (&crates::list_of("init"), &crates)]);
+    let module = |path: &str| Module {
+        path: path.to_owned(),
+        version: "v1.2.3".to_owned(),
+        sum: "h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".to_owned(),
+    };
+    let modules = Modules { main: module("example.org/main"), others: vec![module("example.org/other")] };
+    let modules = serde_json::to_vec(&modules).unwrap();
+    let plugin = output("plugin", &[("plugin", b"plugin"), (&modules::list_of("plugin"), &modules)]);
+    let package = "plugins".parse().unwrap();
+    tree.add(
+        "/usr/lib/plugin".parse().unwrap(),
+        Node {
+            mode: 0o755,
+            kind: NodeKind::File(Content::from(b"plugin".to_vec())),
+            owner: format!("{GO_OWNER}{package}"),
+        },
+    )
+    .unwrap();
+    let programs = [
+        Program { package: None, language: Language::Rust, binary: "init", output: &init },
+        Program { package: Some(&package), language: Language::Go, binary: "plugin", output: &plugin },
+    ];
     let inputs = Inputs { locked: &locked, lock: &lock, tree: &tree, kernel: &kernel, programs: &programs };
     let text = document(&inputs).unwrap();
     assert_eq!(text, document(&inputs).unwrap(), "the same inputs give the same bytes");
@@ -97,6 +119,24 @@ fn relationships_name_elements() {
         }
         assert!(ids.iter().any(|id| **id == "SPDXRef-Crate-linked-1.0.0-x"), "{ids:?}");
         assert!(!ids.iter().any(|id| id.as_str().unwrap().contains("macro")), "{ids:?}");
+        let plugins =
+            items(&document, "packages").iter().find(|package| package["SPDXID"] == "SPDXRef-Files-plugins");
+        let plugins = plugins.unwrap();
+        assert_eq!(
+            (&plugins["versionInfo"], &plugins["licenseDeclared"]),
+            (&"v1.2.3".into(), &"NOASSERTION".into())
+        );
+        for part in
+            ["Go-example.org-main-v1.2.3", "Go-example.org-other-v1.2.3", "Debian-golang-1.26-src-all"]
+        {
+            let linked = items(&document, "relationships").iter().any(|relation| {
+                relation["spdxElementId"] == "SPDXRef-Files-plugins"
+                    && relation["relationshipType"] == "STATIC_LINK"
+                    && relation["relatedSpdxElement"] == format!("SPDXRef-{part}")
+            });
+            assert!(linked, "{part}");
+        }
+        assert!(text.contains("pkg:golang/example.org/other@v1.2.3"));
         assert_eq!(text.contains("isolinux"), arch == Arch::X86_64);
         assert!(text.contains(&format!("systemd-boot-efi-{}", arch.debian())));
     }

@@ -2,6 +2,7 @@
 //!
 //! Links are followed inside of the packages only, whatever they point to.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::lock::{LockedPackage, PackageId};
@@ -68,6 +69,18 @@ impl Packages {
         let is_file = |dir: &Path| dir.join(&path).symlink_metadata().is_ok_and(|meta| meta.is_file());
         let (package, dir) = self.folders.iter().find(|(_, dir)| is_file(dir))?;
         Some(Picked { package: package.clone(), path: dir.join(&path) })
+    }
+
+    /// The regular files of a folder whose names end like this, in the order of their names.
+    pub(super) fn matching(&self, folder: &str, end: &str) -> Vec<Picked> {
+        let mut names = BTreeSet::new();
+        for (_, dir) in &self.folders {
+            let here = dir.join(merged(folder).trim_start_matches('/'));
+            let listed = walkdir::WalkDir::new(here).min_depth(1).max_depth(1).sort_by_file_name();
+            let found = listed.into_iter().flatten().map(|entry| entry.file_name().to_owned());
+            names.extend(found.filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(end)));
+        }
+        names.iter().filter_map(|name| self.find(&format!("{folder}/{name}"))).collect()
     }
 
     fn link_at(&self, path: &str) -> Option<String> {

@@ -1,6 +1,7 @@
 //! Picking files out of made-up packages; real ELF files come from this very test program.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -46,8 +47,12 @@ fn dir_of(tree: &Path, name: &str) -> PathBuf {
 }
 
 fn recipe(from: &str) -> PlannedPackage {
-    let install =
-        Install { from: from.to_owned(), to: "/usr/bin/tool".parse().unwrap(), mode: "0755".to_owned() };
+    let install = Install {
+        from: from.to_owned(),
+        to: "/usr/bin/tool".parse().unwrap(),
+        mode: "0755".to_owned(),
+        join: false,
+    };
     PlannedPackage {
         name: "tools".parse().unwrap(),
         source: SourceSpec::Debian { packages: vec!["tool".to_owned()] },
@@ -125,4 +130,38 @@ fn links_are_followed_inside_of_the_packages() {
     assert_eq!(found.find("/usr/lib/round"), None);
     assert_eq!(found.find("/usr/lib/out"), None);
     assert_eq!(found.find("/../../etc/passwd"), None);
+}
+
+#[test]
+fn joined_files_are_one_in_the_order_of_their_names() {
+    let tree = tempfile::tempdir().unwrap();
+    let dir = dir_of(tree.path(), "tool");
+    for (name, bytes) in [("b.crt", "2\n"), ("a.crt", "1\n"), ("c.txt", "3\n"), ("below/d.crt", "4\n")] {
+        put(&dir, &format!("usr/share/ca/{name}"), bytes.as_bytes());
+    }
+    put(&dir, "usr/share/doc/tool/copyright", b"free");
+    let found = packages(tree.path(), &["tool"]);
+    let joining = |from: &str| {
+        let mut recipe = recipe(from);
+        recipe.install[0].join = true;
+        let mut inputs = Inputs::default();
+        add(&recipe, ARCH, &found, &mut inputs).map(|()| inputs).map_err(|error| error.to_string())
+    };
+    let inputs = joining("/usr/share/ca/*.crt").unwrap();
+    let nodes: Vec<&(RootPath, Node)> = inputs.packages.values().flatten().collect();
+    let [(path, Node { kind: NodeKind::File(content), mode: 0o755, owner })] = nodes[..] else {
+        panic!("{nodes:?}");
+    };
+    let mut text = String::new();
+    content.reader().read_to_string(&mut text).unwrap();
+    assert_eq!(
+        (path.as_str(), text.as_str(), owner.as_str()),
+        ("/usr/bin/tool", "1\n2\n", "Debian package tool")
+    );
+    assert!(inputs.shared.keys().any(|path| path.as_str() == "/usr/share/doc/tool/copyright"));
+    let error = joining("/usr/share/ca/*.pem").unwrap_err();
+    assert!(error.contains("wants /usr/share/ca/*.pem, which none of its Debian packages has"), "{error}");
+    put(&dir, "usr/share/ca/e.crt", b"no line end");
+    let error = joining("/usr/share/ca/*.crt").unwrap_err();
+    assert!(error.contains("e.crt does not end with a line end"), "{error}");
 }

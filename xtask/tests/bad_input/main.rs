@@ -11,6 +11,7 @@ mod inputs;
 mod interrupt;
 mod machine;
 mod machine_config;
+mod programs;
 mod repro;
 mod substitute;
 mod support;

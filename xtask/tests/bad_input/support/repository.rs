@@ -22,8 +22,9 @@ pub(crate) struct Pin {
 }
 
 /// Tool set -> its packages.
-fn sets(arch: Arch) -> [(String, &'static [&'static str]); 5] {
+fn sets(arch: Arch) -> [(String, &'static [&'static str]); 6] {
     [
+        ("go".to_owned(), &["shell", "tools"]),
         ("hardening".to_owned(), &["shell", "tools"]),
         ("image".to_owned(), &["shell", "tools"]),
         ("kernel".to_owned(), &["shell", "tools", "linux-source-6.12"]),
@@ -95,7 +96,8 @@ fn lock(arch: Arch, pins: &BTreeMap<String, Pin>) -> String {
         writeln!(text, "{set} = [{}]", ids.join(", ")).expect("writing to a string cannot fail");
     }
     // Packages that the bill of materials names and nothing here unpacks.
-    let named = ["isolinux:all", "syslinux-common:all", "rust-web-src:all"].map(str::to_owned);
+    let named =
+        ["isolinux:all", "syslinux-common:all", "rust-web-src:all", "golang-1.26-src:all"].map(str::to_owned);
     let of_arch = ["musl-dev", "systemd-boot-efi"].map(|name| format!("{name}:{}", arch.debian()));
     for id in named.iter().chain(&of_arch) {
         let sha256 = Digest::of(id.as_bytes());

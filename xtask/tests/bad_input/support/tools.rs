@@ -32,23 +32,50 @@ case " $* " in
 esac
 "#;
 const TAR: &str = "cp /usr/src/linux-source-6.12.tar.xz /work/source/linux; echo > /work/source/Makefile";
-/// Compiles both the library, whose files nobody reads, and PID 1, and says which crate that was made of.
+/// Compiles the library, whose files nobody reads, or the program that is asked for, and says which crate that was
+/// made of.
 const CARGO: &str = r#"
+program=init
+folder=init
+for word; do
+  case "$before" in
+  --bin) program=$word ;;
+  --manifest-path) folder=${word%/Cargo.toml} ;;
+  esac
+  before=$word
+done
 for arch in x86_64 aarch64; do
   target=$CARGO_TARGET_DIR/$arch-unknown-linux-musl
   mkdir -p $target/release/deps $target/guest
   echo library > $target/release/deps/libstd-1.rlib
-  echo init > $target/guest/init
+  echo $program > $target/guest/$program
 done
 case "$*" in
 *x86_64-*--message-format=json) arch=x86_64 ;;
 *aarch64-*--message-format=json) arch=aarch64 ;;
 *) exit 0 ;;
 esac
-file=/target/$arch-unknown-linux-musl/guest/init
-manifest=/source/init/Cargo.toml
+file=/target/$arch-unknown-linux-musl/guest/$program
+manifest=/source/$folder/Cargo.toml
 echo "{\"reason\":\"compiler-artifact\",\"manifest_path\":\"$manifest\",\"features\":[],\"filenames\":[\"$file\"]}"
 "#;
+/// Compiles any program, and says that it is made of two modules.
+const GO: &str = r#"
+case "$1" in
+list) mkdir -p "$GOMODCACHE/cache/download" ;;
+build)
+  for word; do
+    case "$before" in -o) echo "$*" > $word ;; esac
+    before=$word
+  done ;;
+version)
+  sum=h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=
+  printf '%s: go1.26\n\tpath\tx\n\tmod\texample.org/plugins\tv1.2.3\t%s\n' "$3" $sum
+  printf '\tdep\texample.org/netlink\tv0.4.0\t%s\n' $sum ;;
+esac
+"#;
+const CC: &str = "echo object > unwind.o";
+const AR: &str = "cp unwind.o libunwind.a";
 const EROFS: &str = "cp /work/root.tar /work/rootfs.erofs";
 
 /// What the tools do: name -> body of a shell script.
@@ -61,6 +88,11 @@ impl Default for Scripts {
             ("tar", TAR),
             ("make", MAKE),
             ("cargo", CARGO),
+            ("go", GO),
+            ("aarch64-linux-gnu-ar", AR),
+            ("aarch64-linux-gnu-gcc-14", CC),
+            ("x86_64-linux-gnu-ar", AR),
+            ("x86_64-linux-gnu-gcc-14", CC),
             ("mkfs.erofs", EROFS),
             ("mke2fs", "exit 0"),
             ("kernel-hardening-checker", "echo []"),
