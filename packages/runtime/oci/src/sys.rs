@@ -1,0 +1,128 @@
+//! seccomp(2), bpf(2) and faccessat(2), which no safe crate offers as they are needed here.
+#![expect(unsafe_code, reason = "system calls without a safe form")]
+
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+
+use seccompiler::sock_filter;
+
+/// Puts a filter on this process, without `no_new_privs`: that is the container's to decide.
+pub(crate) fn install_filter(filter: &[sock_filter]) -> io::Result<()> {
+    #[repr(C)]
+    struct Program {
+        length: libc::c_ushort,
+        filter: *const sock_filter,
+    }
+    let length = libc::c_ushort::try_from(filter.len()).map_err(io::Error::other)?;
+    let program = Program { length, filter: filter.as_ptr() };
+    let mode = libc::SECCOMP_SET_MODE_FILTER;
+    // SAFETY: the kernel copies the program, which lives until the call is over.
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, std::ptr::from_ref(&program)) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether this process may execute a file; an error when it is not there or no file.
+pub(crate) fn executable(path: &CStr) -> io::Result<bool> {
+    let name = path.to_str().map_err(io::Error::other)?;
+    let data = std::fs::metadata(name)?;
+    if data.is_dir() {
+        return Err(io::Error::other("is a directory"));
+    }
+    // SAFETY: the path ends with NUL and lives until the call is over.
+    let result = unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), libc::X_OK, libc::AT_EACCESS) };
+    Ok(result == 0)
+}
+
+/// One instruction of eBPF.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Instruction {
+    /// What it does.
+    pub(crate) code: u8,
+    /// Destination register in the lower half, source in the upper.
+    pub(crate) registers: u8,
+    /// Of a jump or an access to memory.
+    pub(crate) offset: i16,
+    /// Its constant.
+    pub(crate) constant: i32,
+}
+
+/// `union bpf_attr` as far as loading needs it.
+#[repr(C)]
+struct Load {
+    kind: u32,
+    count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel: u32,
+    flags: u32,
+    name: [u8; 16],
+    interface: u32,
+    attach: u32,
+}
+
+/// `union bpf_attr` as far as attaching needs it.
+#[repr(C)]
+struct Attach {
+    target: u32,
+    program: u32,
+    kind: u32,
+    flags: u32,
+    replaced: u32,
+}
+
+/// `BPF_PROG_TYPE_CGROUP_DEVICE`
+const CGROUP_DEVICE: u32 = 15;
+/// `BPF_CGROUP_DEVICE`
+const ATTACH_DEVICE: u32 = 6;
+/// `BPF_F_ALLOW_MULTI`: programs of the cgroups above count, too.
+const ALLOW_MULTI: u32 = 2;
+
+fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<RawFd> {
+    // SAFETY: the kernel reads as many bytes as it is told, and writes none for these commands.
+    let result =
+        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
+    match RawFd::try_from(result) {
+        Ok(result) if result >= 0 => Ok(result),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Loads a program that decides on access to devices.
+pub(crate) fn load(instructions: &[Instruction]) -> io::Result<OwnedFd> {
+    let license = c"Apache-2.0";
+    let load = Load {
+        kind: CGROUP_DEVICE,
+        count: u32::try_from(instructions.len()).map_err(io::Error::other)?,
+        instructions: instructions.as_ptr() as u64,
+        license: license.as_ptr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel: 0,
+        flags: 0,
+        name: *b"devices\0\0\0\0\0\0\0\0\0",
+        interface: 0,
+        attach: 0,
+    };
+    let program = bpf(5, &load)?;
+    // SAFETY: the kernel just made it, and nobody else has it.
+    Ok(unsafe { OwnedFd::from_raw_fd(program) })
+}
+
+/// Makes a program decide for a cgroup.
+pub(crate) fn attach(program: &OwnedFd, cgroup: &std::fs::File) -> io::Result<()> {
+    let number = |descriptor: RawFd| u32::try_from(descriptor).map_err(io::Error::other);
+    let attach = Attach {
+        target: number(cgroup.as_raw_fd())?,
+        program: number(program.as_raw_fd())?,
+        kind: ATTACH_DEVICE,
+        flags: ALLOW_MULTI,
+        replaced: 0,
+    };
+    bpf(8, &attach).map(drop)
+}
