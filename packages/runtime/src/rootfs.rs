@@ -1,0 +1,69 @@
+//! Mounts of the host's side: root file systems from snapshots, and a pod's shared memory. They are all below the
+//! runtime's folder, so that one look at the mount table finds what is left over.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use lepton_runtime_images::Snapshot;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_string, fsmount, fsopen, mount, move_mount, unmount,
+};
+
+use crate::error::{Context as _, Result};
+
+/// Mounts a snapshot. The calls of fsopen(2) take any number of layers; mount(2) takes one page of text.
+pub(crate) fn mount_snapshot(snapshot: &Snapshot, target: &Path) -> Result<()> {
+    fs::create_dir_all(target).or_cannot(format!("make {}", target.display()))?;
+    let mounted = || -> rustix::io::Result<()> {
+        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        for lower in &snapshot.lower {
+            fsconfig_set_string(&context, "lowerdir+", lower.as_path())?;
+        }
+        fsconfig_set_string(&context, "upperdir", snapshot.upper.as_path())?;
+        fsconfig_set_string(&context, "workdir", snapshot.work.as_path())?;
+        fsconfig_create(&context)?;
+        let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+        move_mount(&mounted, "", rustix::fs::CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+    };
+    mounted().or_cannot(format!("mount the root file system of {}", snapshot.key))
+}
+
+/// Mounts the shared memory of a pod; 64 MiB, as every runtime gives.
+pub(crate) fn mount_shm(target: &Path) -> Result<()> {
+    fs::create_dir_all(target).or_cannot(format!("make {}", target.display()))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("shm", target, "tmpfs", flags, c"mode=1777,size=67108864")
+        .or_cannot("mount the pod's shared memory")
+}
+
+/// Takes away every mount at or below a folder, the last one first.
+pub(crate) fn unmount_below(folder: &Path) -> Result<()> {
+    let table = fs::read_to_string("/proc/self/mountinfo").or_cannot("read the mount table")?;
+    for target in below(&table, folder).into_iter().rev() {
+        match unmount(target.as_str(), UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOENT) | Ok(()) => {}
+            Err(error) => return Err(io::Error::from(error)).or_cannot(format!("unmount {target}")),
+        }
+    }
+    Ok(())
+}
+
+/// Mount points at or below a folder, in the order in which they were mounted. The table writes blanks as `\040`; the
+/// runtime's own paths have none, and what a container mounts is in its own namespace.
+fn below(table: &str, folder: &Path) -> Vec<String> {
+    let targets = table.lines().filter_map(|line| line.split(' ').nth(4));
+    targets.filter(|target| Path::new(target).starts_with(folder)).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_below() {
+        let table = "22 1 0:20 / / rw - ext4 x rw\n23 22 0:21 / /run/a rw - tmpfs x rw\n24 22 0:22 / /run/ab rw - tmpfs x rw\n25 23 0:23 / /run/a/b rw - tmpfs x rw\n";
+        assert_eq!(below(table, Path::new("/run/a")), ["/run/a", "/run/a/b"]);
+    }
+}
