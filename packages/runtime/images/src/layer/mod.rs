@@ -145,17 +145,24 @@ pub(crate) fn unpack(
     lower: Vec<OwnedFd>,
     rules: &Rules,
 ) -> Result<(), LayerError> {
-    let found = metered::piped(blob, size, &rules.limits, |stream| {
-        let limits = &rules.limits;
-        let mut archive = tar::Archive::new(stream, limits.header, limits.entries);
-        let mut target = apply::Target::new(merged::Merged::new(upper, lower), rules.devices);
-        while let Some(entry) = archive.next()? {
-            target.apply(&entry, &mut archive)?;
-        }
-        archive.drain()?;
-        target.finish()
-    })?;
+    let found = metered::piped(blob, size, &rules.limits, |stream| apply(stream, upper, lower, rules))?;
     if found == diff_id { Ok(()) } else { Err(LayerError::DiffId { wanted: diff_id, found }) }
+}
+
+/// Applies an archive that is not compressed.
+pub(crate) fn apply(
+    stream: impl Read,
+    upper: OwnedFd,
+    lower: Vec<OwnedFd>,
+    rules: &Rules,
+) -> Result<(), LayerError> {
+    let mut archive = tar::Archive::new(stream, rules.limits.header, rules.limits.entries);
+    let mut target = apply::Target::new(merged::Merged::new(upper, lower), rules.devices);
+    while let Some(entry) = archive.next()? {
+        target.apply(&entry, &mut archive)?;
+    }
+    archive.drain()?;
+    target.finish()
 }
 
 /// Foreign bytes for an error message.
