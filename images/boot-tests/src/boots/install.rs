@@ -113,7 +113,7 @@ pub(super) fn by_command(cx: &Context) -> Result<(), TestError> {
         name = "installer"
         command = ["/usr/bin/lepton", "install", "disk1"]
         kind = "oneshot"
-        capabilities = ["sys-admin"]
+        capabilities = ["CAP_DAC_OVERRIDE", "CAP_LINUX_IMMUTABLE", "CAP_SYS_ADMIN"]
         start-timeout-s = 0
     "#;
     install(cx, &cd(cx)?.fw_cfg("opt/lepton/config", config).disk(target.clone()))?;
