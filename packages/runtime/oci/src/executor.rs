@@ -74,7 +74,6 @@ impl Program {
 
     /// Installs the filters, and drops what was kept for that.
     fn restrict(&self) -> Result<(), String> {
-        let text = |error: &dyn std::error::Error| error.to_string();
         for filter in &self.filters {
             sys::install_filter(filter)
                 .map_err(|error| format!("cannot install the system call filter: {error}"))?;
@@ -84,16 +83,19 @@ impl Program {
         }
         let none = Capabilities::default();
         let wanted = self.process.capabilities().as_ref();
-        let sets = [
-            (CapSet::Bounding, wanted.and_then(|sets| sets.bounding().as_ref())),
-            (CapSet::Effective, wanted.and_then(|sets| sets.effective().as_ref())),
-            (CapSet::Permitted, wanted.and_then(|sets| sets.permitted().as_ref())),
-        ];
-        for (set, wanted) in sets {
-            let wanted: CapsHashSet = wanted.unwrap_or(&none).iter().map(CapabilityExt::to_cap).collect();
-            caps::set(None, set, &wanted)
-                .map_err(|error| format!("cannot drop capabilities: {}", text(&error)))?;
+        let set = |sets: Option<&Capabilities>| -> CapsHashSet {
+            sets.unwrap_or(&none).iter().map(CapabilityExt::to_cap).collect()
+        };
+        let failed = |error: caps::errors::CapsError| format!("cannot drop capabilities: {error}");
+        let bounding = set(wanted.and_then(|sets| sets.bounding().as_ref()));
+        // The bounding set has no other way (capabilities(7)).
+        for capability in caps::read(None, CapSet::Bounding).map_err(failed)?.difference(&bounding) {
+            caps::drop(None, CapSet::Bounding, *capability).map_err(failed)?;
         }
+        let effective = set(wanted.and_then(|sets| sets.effective().as_ref()));
+        caps::set(None, CapSet::Effective, &effective).map_err(failed)?;
+        let permitted = set(wanted.and_then(|sets| sets.permitted().as_ref()));
+        caps::set(None, CapSet::Permitted, &permitted).map_err(failed)?;
         Ok(())
     }
 }
