@@ -282,5 +282,5 @@ fn write_files(folder: &Path, config: &PodSandboxConfig, addresses: &[String]) -
 fn is_mounted(path: &Path) -> bool {
     /// `NSFS_MAGIC`
     const NSFS: i64 = 0x6e73_6673;
-    rustix::fs::statfs(path).is_ok_and(|data| i64::try_from(data.f_type) == Ok(NSFS))
+    rustix::fs::statfs(path).is_ok_and(|data| data.f_type == NSFS)
 }
