@@ -18,8 +18,9 @@ use crate::runtime::Runtime;
 use crate::shim::{Conversation, Shim};
 use crate::{files, id};
 
-/// Most output of `ExecSync`, each of output and errors; the rest is read and dropped (CVE-2022-1708).
-const MOST: usize = 16 << 20;
+/// Most output of `ExecSync`, output and errors together; the rest is read and dropped (CVE-2022-1708). kubelet and crictl
+/// take messages of 16 MiB, with what is around the bytes.
+const MOST: usize = (16 << 20) - 4096;
 /// How long output of a program that ended may still come: what it left behind may hold the pipe for ever.
 pub(crate) const REST: Duration = Duration::from_secs(1);
 /// SIGKILL
@@ -126,7 +127,10 @@ impl Runtime {
             }
         };
         match result {
-            Some(code) => Ok(ExecSyncResponse { stdout, stderr, exit_code: code? }),
+            Some(code) => {
+                stderr.truncate(MOST - stdout.len());
+                Ok(ExecSyncResponse { stdout, stderr, exit_code: code? })
+            }
             None => {
                 running.signal(KILL).await?;
                 running.ended().await?;

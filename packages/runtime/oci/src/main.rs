@@ -10,6 +10,7 @@ mod executor;
 mod make;
 mod seccomp;
 mod sys;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -67,13 +68,16 @@ fn main() -> ExitCode {
         );
         return ExitCode::from(2);
     };
+    let trace = trace::Trace::begin(&arguments.result);
     let made = if arguments.command == "create" { make::create(&arguments) } else { make::exec(&arguments) };
+    let said = trace.end();
     let outcome = match made {
         Ok(pid) => Outcome::Pid(pid),
         Err(error) => {
             let causes = std::iter::successors(std::error::Error::source(&error), |error| error.source());
             let causes: String = causes.map(|cause| format!(": {cause}")).collect();
-            Outcome::Error(format!("{error}{causes}"))
+            let said = said.map(|said| format!(": {said}")).unwrap_or_default();
+            Outcome::Error(format!("{error}{causes}{said}"))
         }
     };
     let failed = matches!(outcome, Outcome::Error(_));

@@ -91,11 +91,6 @@ pub(crate) fn build(order: &Order<'_>) -> Result<Value> {
         user_namespace: pod::namespace(order.pod_folder, "user").exists(),
     };
     let mounts = mounts::mounts(&order.config.mounts, around)?;
-    let shared = order
-        .config
-        .mounts
-        .iter()
-        .any(|mount| mount.propagation() != lepton_cri::v1::MountPropagation::PropagationPrivate);
     let paths = |wanted: &[String], usual: &[&str]| -> Vec<String> {
         match (privileged, wanted) {
             (true, _) => Vec::new(),
@@ -115,7 +110,7 @@ pub(crate) fn build(order: &Order<'_>) -> Result<Value> {
             "resources": {"devices": devices.rules},
             "maskedPaths": paths(&context.masked_paths, &MASKED),
             "readonlyPaths": paths(&context.readonly_paths, &READ_ONLY),
-            "rootfsPropagation": if shared { "rslave" } else { "rprivate" },
+            "rootfsPropagation": mounts::root_propagation(&order.config.mounts),
             "seccomp": seccomp::profile(context.seccomp.as_ref(), privileged, &sets.bounding)?,
         },
         "annotations": order.config.annotations,

@@ -69,6 +69,18 @@ fn usual(around: Surroundings<'_>) -> Vec<Value> {
     mounts
 }
 
+/// How the container's root takes part in propagation, so that its mounts can (`rootfsPropagation`).
+pub(super) fn root_propagation(wanted: &[Mount]) -> &'static str {
+    let any = |kind| wanted.iter().any(|mount| mount.propagation() == kind);
+    if any(MountPropagation::PropagationBidirectional) {
+        "shared"
+    } else if any(MountPropagation::PropagationHostToContainer) {
+        "slave"
+    } else {
+        "private"
+    }
+}
+
 fn bind(mount: &Mount) -> Result<Value> {
     let target = &mount.container_path;
     if target.is_empty() || !target.starts_with('/') {

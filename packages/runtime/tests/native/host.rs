@@ -101,7 +101,8 @@ impl Host {
     /// A client.
     pub(crate) async fn client(&self) -> RuntimeServiceClient<Channel> {
         let endpoint = Endpoint::from_shared(format!("unix://{}", self.path("cri.sock").display())).unwrap();
-        RuntimeServiceClient::new(endpoint.connect().await.unwrap())
+        // kubelet's and crictl's limit.
+        RuntimeServiceClient::new(endpoint.connect().await.unwrap()).max_decoding_message_size(16 << 20)
     }
 
     /// A pod's configuration, in the host's network.
