@@ -12,14 +12,22 @@
 
 #[path = "native/containers.rs"]
 mod containers;
+#[path = "../images/tests/images/content.rs"]
+#[expect(dead_code, reason = "tests of images use the rest")]
+mod content;
 #[path = "native/host.rs"]
 mod host;
 #[path = "native/image.rs"]
 mod image;
+#[path = "native/load.rs"]
+mod load;
 #[path = "native/pods.rs"]
 mod pods;
 #[path = "native/restart.rs"]
 mod restart;
+#[path = "../images/tests/images/stub.rs"]
+#[expect(dead_code, reason = "tests of images use the rest")]
+mod stub;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -39,7 +47,7 @@ fn main() -> ExitCode {
         }
     };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let scenarios: Vec<Scenario> = [pods::ALL, containers::ALL, restart::ALL].concat();
+    let scenarios: Vec<Scenario> = [pods::ALL, containers::ALL, restart::ALL, load::ALL].concat();
     let mut failed = 0;
     for (name, scenario) in scenarios {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
 use tokio::sync::{OwnedMutexGuard, Semaphore};
@@ -39,6 +40,23 @@ pub(crate) struct Store {
     _lock: File,
 }
 
+/// How long the lock may be held still by one that was killed: a child of it holds the lock, too, until it has become
+/// another program, and on a busy host that takes its time.
+const DYING: Duration = Duration::from_secs(10);
+
+/// Takes the lock of a root folder.
+fn take(lock: &File) -> rustix::io::Result<()> {
+    let begin = Instant::now();
+    loop {
+        match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < DYING => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
+    }
+}
+
 impl Store {
     /// Opens a root folder for this process alone, and drops what is not whole.
     pub(crate) fn open(config: Config) -> Result<Self, Error> {
@@ -50,8 +68,7 @@ impl Store {
         }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(failed)?;
         let lock = File::create(root.join("lock")).map_err(failed)?;
-        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
-            .map_err(|_| Error::Locked(root.clone()))?;
+        take(&lock).map_err(|_| Error::Locked(root.clone()))?;
         let scratch = root.join("scratch");
         if scratch.exists() {
             disk::remove_tree(&scratch).map_err(failed)?;

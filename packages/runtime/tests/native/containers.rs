@@ -3,14 +3,10 @@
 use std::time::Instant;
 
 use lepton_cri::v1 as cri;
-use lepton_cri::v1::runtime_service_client::RuntimeServiceClient;
 use tokio::runtime::Runtime;
-use tonic::transport::Channel;
 
 use crate::Scenario;
-use crate::host::{Host, LIMIT, script};
-
-type Client = RuntimeServiceClient<Channel>;
+use crate::host::{Client, Host, LIMIT, script};
 
 pub(crate) const ALL: &[Scenario] = &[
     ("a_container_runs_and_logs", runs),

@@ -16,11 +16,16 @@ use crate::image;
 /// Real time that anything may take: the machine may be busy with other tests.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// A client with kubelet's and crictl's limit of a message.
+pub(crate) type Client = RuntimeServiceClient<Channel>;
+
 /// The place.
 pub(crate) struct Host {
     folder: tempfile::TempDir,
     plugins: Option<PathBuf>,
     runtime: Option<Child>,
+    /// More words for the runtime's command line, from its next start on.
+    pub(crate) options: Vec<String>,
 }
 
 impl Host {
@@ -40,7 +45,7 @@ impl Host {
         let plugins = std::env::var_os("LEPTON_TEST_CNI").map(PathBuf::from);
         isolate().map_err(|error| format!("namespaces cannot be made here: {error}"))?;
         let folder = tempfile::Builder::new().prefix("lepton-runtime").tempdir().unwrap();
-        let host = Self { folder, plugins, runtime: None };
+        let host = Self { folder, plugins, runtime: None, options: Vec::new() };
         fs::create_dir_all(host.path("cni")).unwrap();
         fs::create_dir_all(host.path("logs")).unwrap();
         image::write(&busybox, &host.path("busybox.tar"));
@@ -70,6 +75,7 @@ impl Host {
         command.arg("--cni-config").arg(self.path("cni"));
         command.arg("--cni-plugins").arg(self.plugins.clone().unwrap_or_else(|| self.path("no-plugins")));
         command.arg("--import").arg(self.path("busybox.tar"));
+        command.args(&self.options);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.runtime = Some(command.spawn().unwrap());
         let begin = Instant::now();
@@ -99,10 +105,20 @@ impl Host {
     }
 
     /// A client.
-    pub(crate) async fn client(&self) -> RuntimeServiceClient<Channel> {
-        let endpoint = Endpoint::from_shared(format!("unix://{}", self.path("cri.sock").display())).unwrap();
-        // kubelet's and crictl's limit.
-        RuntimeServiceClient::new(endpoint.connect().await.unwrap()).max_decoding_message_size(16 << 20)
+    pub(crate) async fn client(&self) -> Client {
+        runtime_client(self.channel()().await.unwrap())
+    }
+
+    /// Connects to the runtime; not when it is away. It may be taken to other threads.
+    pub(crate) fn channel(&self) -> impl AsyncFn() -> Option<Channel> + Clone + Send + 'static {
+        let address = format!("unix://{}", self.path("cri.sock").display());
+        async move || Endpoint::from_shared(address.clone()).unwrap().connect().await.ok()
+    }
+
+    /// How many descriptors the runtime has.
+    pub(crate) fn descriptors(&self) -> usize {
+        let process = self.runtime.as_ref().unwrap().id();
+        fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
     }
 
     /// A pod's configuration, in the host's network.
@@ -138,6 +154,11 @@ impl Host {
             self.kill();
         }
     }
+}
+
+/// A client with kubelet's and crictl's limit of a message.
+pub(crate) fn runtime_client(channel: Channel) -> Client {
+    RuntimeServiceClient::new(channel).max_decoding_message_size(16 << 20)
 }
 
 /// A container's configuration: a script for the shell.
