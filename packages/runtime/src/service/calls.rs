@@ -9,7 +9,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{BoxFuture, Service as Tower, http};
 
-use super::Service;
+use super::{Service, deadline};
 
 /// Largest message: a list of many containers with their annotations; kubelet's own limit.
 const LARGEST: usize = 16 << 20;
@@ -42,10 +42,15 @@ impl Tower<http::Request<Body>> for Calls {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        match request.uri().path().trim_start_matches('/').split('/').next() {
+        let deadline = deadline::of(request.headers());
+        let answer = match request.uri().path().trim_start_matches('/').split('/').next() {
             Some(RUNTIME) => self.runtime.call(request),
             Some(IMAGES) => self.images.call(request),
             _ => Box::pin(async { Ok(Status::unimplemented("there is no such service").into_http()) }),
+        };
+        match deadline {
+            Some(deadline) => Box::pin(deadline::within(deadline, answer)),
+            None => answer,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The calls of CRI. Each one takes its request apart, lets the runtime do it, and puts the answer together.
 
 mod calls;
+mod deadline;
 mod image;
 mod runtime;
 
