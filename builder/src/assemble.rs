@@ -9,6 +9,7 @@ use lepton_formats::Content;
 use crate::machine_config::MachineConfig;
 use crate::name::{BadName, PackageName, RootPath};
 use crate::plan::{LockedPlan, PlannedPackage};
+use crate::preload::Preloaded;
 use crate::spec::{Install, SourceSpec};
 use crate::tree::{Clash, Node, NodeKind, RootTree};
 
@@ -66,9 +67,16 @@ pub struct Inputs {
     pub(crate) packages: BTreeMap<PackageName, Vec<(RootPath, Node)>>,
     /// What several packages may need: shared libraries and copyright files, each once.
     pub(crate) shared: BTreeMap<RootPath, Node>,
+    /// Container images to bring along.
+    pub(crate) preloaded: BTreeMap<RootPath, Node>,
 }
 
 impl Inputs {
+    /// Adds container images.
+    pub(crate) fn add_preloaded(&mut self, preloaded: &Preloaded) {
+        self.preloaded.extend(preloaded.files.clone());
+    }
+
     /// Adds the empty file system of the state partition, which a host writes to a new or wiped partition.
     pub(crate) fn add_state(&mut self, path: &Path) -> io::Result<()> {
         let kind = NodeKind::File(Content::open(path)?);
@@ -104,8 +112,39 @@ pub fn root_tree(
         tree.add(path, Node { mode: 0o600, kind, owner: MACHINE_CONFIG.to_owned() })?;
     }
     for package in &locked.plan().packages {
-        add_package(&mut tree, package, &repo.join("packages").join(package.name.as_str()))?;
         add_services(&mut tree, package)?;
+    }
+    add_packages(&mut tree, &locked.plan().packages, repo, inputs)?;
+    for (path, node) in &inputs.preloaded {
+        tree.add(path.clone(), node.clone())?;
+    }
+    Ok(tree)
+}
+
+/// The root of a container image that is made of packages.
+pub(crate) fn container_tree(
+    packages: &[PlannedPackage],
+    repo: &Path,
+    inputs: &Inputs,
+) -> Result<RootTree, AssembleError> {
+    let mut tree = RootTree::default();
+    for path in MOUNT_POINTS {
+        // Anybody may write there, and a container has no PID 1 that mounts something else.
+        let mode = if path == "/tmp" { 0o1777 } else { 0o755 };
+        tree.add(path.parse()?, Node { mode, ..folder(BUILDER) })?;
+    }
+    add_packages(&mut tree, packages, repo, inputs)?;
+    Ok(tree)
+}
+
+fn add_packages(
+    tree: &mut RootTree,
+    packages: &[PlannedPackage],
+    repo: &Path,
+    inputs: &Inputs,
+) -> Result<(), AssembleError> {
+    for package in packages {
+        add_package(tree, package, &repo.join("packages").join(package.name.as_str()))?;
         let brought = inputs.packages.get(&package.name);
         if brought.is_none() && !package.programs().is_empty() {
             return Err(AssembleError::NotCompiled { package: package.name.to_string() });
@@ -117,7 +156,7 @@ pub fn root_tree(
     for (path, node) in &inputs.shared {
         tree.add(path.clone(), node.clone())?;
     }
-    Ok(tree)
+    Ok(())
 }
 
 /// os-release(5): also the `.osrel` section that boot loaders show and sort by.

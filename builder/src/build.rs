@@ -25,6 +25,7 @@ use crate::name::ImageName;
 use crate::pack::ext4::StateBuild;
 use crate::pack::{self, PackError};
 use crate::plan::{LockedPlan, Plan};
+use crate::preload::{self, PreloadError};
 use crate::programs::{Compiled, Language, ProgramBuilds, Programs};
 use crate::provenance::{self, ProvenanceError};
 use crate::sbom::{self, SbomError};
@@ -95,6 +96,9 @@ pub enum BuildError {
     /// A Debian package lacks what a recipe wants of it.
     #[error(transparent)]
     Debian(#[from] DebianError),
+    /// Container images cannot be preloaded.
+    #[error(transparent)]
+    Preload(#[from] PreloadError),
     /// A compiler failed.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -173,7 +177,9 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         offline: request.offline,
     };
     let seed = Seed::new(locked.digest().bytes());
-    let mut packages = source_debian::inputs(&locked, toolbox)?;
+    let mut packages = source_debian::inputs(&locked.plan().packages, request.arch, toolbox)?;
+    let preloaded = preload::images(&locked, request.catalog.root(), toolbox)?;
+    packages.add_preloaded(&preloaded);
     let state =
         StateBuild { mib: locked.plan().disk.state_mib, seed, date: locked.date() }.output(toolbox)?;
     packages.add_state(&state).map_err(out_error("read", &state))?;
@@ -236,6 +242,7 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         tree: &tree,
         kernel: &kernel,
         programs: &programs,
+        preloaded: &preloaded.images,
     };
     let sbom = sbom::document(&sbom_inputs)?;
     sbom::add_to(&mut tree, &sbom)?;

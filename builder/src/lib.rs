@@ -26,6 +26,7 @@ pub mod mirror;
 pub mod name;
 pub mod pack;
 pub mod plan;
+pub mod preload;
 pub mod process;
 pub mod programs;
 pub mod progress;

@@ -15,7 +15,8 @@ use crate::lock::{Lock, LockError};
 use crate::machine_config::MachineConfig;
 use crate::name::{ImageName, PackageName};
 use crate::spec::{
-    Budgets, Catalog, Disk, ImageSpec, Install, Machine, Parsed, Program, Recipe, SourceSpec, SpecError,
+    Budgets, Catalog, Disk, ImageSpec, Install, Machine, Parsed, Preload, Program, Recipe, SourceSpec,
+    SpecError,
 };
 use crate::suggest;
 
@@ -48,6 +49,27 @@ pub struct Plan {
     /// The kernel's source and configuration fragments, in order.
     pub kernel: KernelSpec,
     /// Packages, each after all it needs.
+    pub packages: Vec<PlannedPackage>,
+    /// Container images that it brings along.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preload: Vec<PlannedPreload>,
+}
+
+/// A container image of a plan: of files of the repository, or made of packages.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct PlannedPreload {
+    /// Its whole name; none where its files say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// OCI layout or docker archive, relative to the repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// What a container runs unless it is told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
+    /// Packages that it is made of, each after all it needs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<PlannedPackage>,
 }
 
@@ -107,8 +129,10 @@ impl Plan {
         if order.errors.is_empty() {
             order.check_services(spec);
         }
-        if !order.errors.is_empty() {
-            return Err(order.errors);
+        let (packages, mut errors) = (order.done, order.errors);
+        let preload = preloads(spec, catalog, arch, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
         }
         let value = &spec.value;
         Ok(Self {
@@ -122,7 +146,8 @@ impl Plan {
             machine: value.machine,
             budgets: value.budgets,
             kernel,
-            packages: order.done,
+            packages,
+            preload,
         })
     }
 
@@ -137,11 +162,16 @@ impl Plan {
         toml::to_string(self).expect("a plan is made of tables, text and numbers")
     }
 
+    /// Packages of the image and of the container images in it.
+    pub fn every_package(&self) -> impl Iterator<Item = &PlannedPackage> {
+        self.packages.iter().chain(self.preload.iter().flat_map(|preload| &preload.packages))
+    }
+
     /// Pins what the plan takes from outside.
     pub fn lock(self, lock: &Lock) -> Result<LockedPlan, LockError> {
         let source = lock.package(&format!("{}:all", self.kernel.source))?;
         let kernel_version = source.version.clone();
-        for package in &self.packages {
+        for package in self.every_package() {
             if let SourceSpec::Debian { .. } = package.source {
                 lock.guest(self.arch, package.name.as_str())?;
             }
@@ -249,6 +279,39 @@ impl Order<'_> {
             |mistake: OrderError| SpecError { place: spec.shown.clone(), message: mistake.to_string() };
         self.errors.extend(mistakes.into_iter().map(error));
     }
+}
+
+/// The container images of a description.
+fn preloads(
+    spec: &Parsed<ImageSpec>,
+    catalog: &Catalog,
+    arch: Arch,
+    errors: &mut Vec<SpecError>,
+) -> Vec<PlannedPreload> {
+    let mut planned = Vec::new();
+    for written in &spec.value.preload {
+        let preload = written.get_ref();
+        errors.extend(preload.problem().map(|problem| spec.error_at(written, problem)));
+        let known = catalog.packages();
+        let mut order = Order { catalog, arch, known, done: Vec::new(), errors: Vec::new() };
+        for package in &preload.packages {
+            order.visit(spec, package, &mut Vec::new());
+        }
+        errors.append(&mut order.errors);
+        for package in &order.done {
+            // Programs of this repository are for the host; a container has no PID 1 that would read services.
+            if !package.programs().is_empty() || !package.services.is_empty() {
+                let message = format!(
+                    "a container image is made of packages of kind \"debian\" or \"files\" without services; {} is none",
+                    package.name
+                );
+                errors.push(spec.error_at(written, message));
+            }
+        }
+        let Preload { name, from, command, .. } = preload.clone();
+        planned.push(PlannedPreload { name, from, command, packages: order.done });
+    }
+    planned
 }
 
 fn planned(name: PackageName, recipe: Recipe, arch: Arch) -> PlannedPackage {

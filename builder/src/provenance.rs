@@ -159,7 +159,7 @@ fn packages<'a>(
         all.extend(toolbox.lock.set(toolbox.host, set)?);
     }
     let plan = inputs.locked.plan();
-    for package in &plan.packages {
+    for package in plan.every_package() {
         if let SourceSpec::Debian { .. } = package.source {
             all.extend(toolbox.lock.guest(plan.arch, package.name.as_str())?);
         }

@@ -21,6 +21,7 @@ use crate::digest::KeyBuilder;
 use crate::lock::{Lock, LockError};
 use crate::name::{BadName, PackageName};
 use crate::plan::LockedPlan;
+use crate::preload::PreloadedImage;
 use crate::programs::Language;
 use crate::store::Output;
 use crate::tree::{Clash, Node, NodeKind, RootTree};
@@ -51,6 +52,8 @@ pub struct Inputs<'a> {
     pub kernel: &'a Output,
     /// Programs that were compiled.
     pub programs: &'a [Program<'a>],
+    /// Container images that it brings along.
+    pub preloaded: &'a [PreloadedImage],
 }
 
 /// A compiled program.
@@ -113,6 +116,11 @@ pub fn document(inputs: &Inputs<'_>) -> Result<String, SbomError> {
     for program in inputs.programs {
         let program = all.program(program, plan.arch)?;
         all.relate(&image, "CONTAINS", &program);
+    }
+
+    for container in inputs.preloaded {
+        let container = all.container(container, plan)?;
+        all.relate(&image, "CONTAINS", &container);
     }
 
     let disk = all.own("Disk", &format!("lepton-{}-disk", plan.image), plan.version, "DEVICE");

@@ -18,7 +18,7 @@ use crate::arch::Arch;
 use crate::assemble::{AssembleError, Inputs, mode_of};
 use crate::lock::LockError;
 use crate::name::{BadName, RootPath};
-use crate::plan::{LockedPlan, PlannedPackage};
+use crate::plan::PlannedPackage;
 use crate::spec::{Install, SourceSpec};
 use crate::tools::{Toolbox, ToolsError};
 use crate::tree::{Node, NodeKind};
@@ -110,11 +110,10 @@ pub enum DebianError {
     Name(#[from] BadName),
 }
 
-/// What the plan's recipes take from Debian packages, fetching and unpacking those that the store lacks.
-pub fn inputs(locked: &LockedPlan, toolbox: &Toolbox<'_>) -> Result<Inputs, DebianError> {
-    let arch = locked.plan().arch;
+/// What recipes take from Debian packages, fetching and unpacking those that the store lacks.
+pub fn inputs(planned: &[PlannedPackage], arch: Arch, toolbox: &Toolbox<'_>) -> Result<Inputs, DebianError> {
     let mut inputs = Inputs::default();
-    for package in &locked.plan().packages {
+    for package in planned {
         if let SourceSpec::Debian { .. } = package.source {
             let name = package.name.as_str();
             let found = Packages::new(toolbox.guest_tree(arch, name)?, toolbox.lock.guest(arch, name)?);

@@ -2,6 +2,7 @@
 //!
 //! Unknown keys are refused; nothing is resolved here.
 
+mod preload;
 mod source;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::arch::PerArch;
 use crate::name::{ImageName, PackageName, RootPath};
 use crate::suggest;
 
+pub use preload::Preload;
 pub use source::{Install, Program, SourceSpec, WorkspaceProgram};
 
 /// One mistake in a description, with the place where it stands.
@@ -40,6 +42,9 @@ pub struct ImageSpec {
     pub default: bool,
     /// Packages to install, with all they need.
     pub packages: Vec<Spanned<String>>,
+    /// Container images to bring along.
+    #[serde(default)]
+    pub preload: Vec<Spanned<Preload>>,
     /// Extra words of the kernel command line.
     #[serde(default)]
     pub kernel_arguments: Vec<String>,

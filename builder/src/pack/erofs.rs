@@ -41,7 +41,8 @@ pub fn write(
     Ok(dir.join("rootfs.erofs"))
 }
 
-fn write_tar(tree: &RootTree, date: u64, out: impl Write) -> std::io::Result<()> {
+/// The tree as a tar stream: everything belongs to root and has one date.
+pub(crate) fn write_tar(tree: &RootTree, date: u64, out: impl Write) -> std::io::Result<()> {
     let mut tar = tar::Builder::new(out);
     // Without an entry of its own the root would be writable for everyone.
     let mut root = header(0o755, date);

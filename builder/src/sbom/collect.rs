@@ -16,6 +16,7 @@ use crate::compile::{go, rust_std};
 use crate::digest::Digest;
 use crate::lock::Lock;
 use crate::plan::Plan;
+use crate::preload::{self, PreloadedImage};
 use crate::programs::{self, Language};
 use crate::source_debian;
 use crate::store::Output;
@@ -217,6 +218,30 @@ impl<'a> Collector<'a> {
         owners.into_iter().map(|(owner, files)| self.owner(owner, files, plan)).collect()
     }
 
+    /// A container image of the root, and the Debian packages of the files that the builder put into it.
+    pub(super) fn container(&mut self, image: &PreloadedImage, plan: &Plan) -> Result<String, SbomError> {
+        let PreloadedImage { name, digest, debian, is_made } = image;
+        let (registry, rest) = name.split_once('/').unwrap_or_default();
+        let (_, tag) = rest.rsplit_once(':').unwrap_or_default();
+        let supplier = if *is_made { SUPPLIER } else { registry };
+        let element = reference(&format!("Container-{name}"));
+        let mut package =
+            Package::new(element, name, tag, supplier, "CONTAINER").purl(purl::oci(name, *digest));
+        package.comment = Some("a container image; its files are not listed one by one".to_owned());
+        let container = self.add(package);
+        for package in debian {
+            let archive = self.debian(&self.debian_id(package, plan))?;
+            self.relate(&container, "GENERATED_FROM", &archive);
+        }
+        Ok(container)
+    }
+
+    /// The lock's name of a package that may be for one architecture or for all.
+    fn debian_id(&self, package: &str, plan: &Plan) -> String {
+        let [own, all] = [plan.arch.debian(), "all"].map(|arch| format!("{package}:{arch}"));
+        if self.lock.packages.contains_key(&own) { own } else { all }
+    }
+
     fn owner(&mut self, owner: &str, files: Vec<(String, String)>, plan: &Plan) -> Result<String, SbomError> {
         let is_builder = owner == assemble::BUILDER;
         let others = (owner.strip_prefix(source_debian::OWNER), owner.strip_prefix(programs::GO_OWNER));
@@ -227,6 +252,7 @@ impl<'a> Collector<'a> {
                 let short = match owner {
                     _ if is_builder => "description",
                     assemble::MACHINE_CONFIG => "machine-config",
+                    preload::OWNER => "container-images",
                     package => package,
                 };
                 self.own(&format!("Files-{short}"), &format!("lepton-{short}"), plan.version, "FILE")
@@ -256,11 +282,9 @@ impl<'a> Collector<'a> {
 
     /// The files that were picked out of a Debian package.
     fn picked(&mut self, package: &str, plan: &Plan) -> Result<String, SbomError> {
-        let ids = [plan.arch.debian(), "all"].map(|arch| format!("{package}:{arch}"));
-        let [own, all] = &ids;
-        let id = if self.lock.packages.contains_key(own) { own } else { all };
-        let archive = self.debian(id)?;
-        let version = self.lock.package(id)?.version.clone();
+        let id = self.debian_id(package, plan);
+        let archive = self.debian(&id)?;
+        let version = self.lock.package(&id)?.version.clone();
         let mut files = Package::new(reference(&format!("Files-{id}")), package, &version, "Debian", "FILE");
         files.comment = Some("files picked out of the Debian package".to_owned());
         let files = self.add(files);
@@ -286,5 +310,7 @@ impl<'a> Collector<'a> {
 
 /// Whether files of this owner come from outside of this repository.
 fn is_of_others(owner: &str) -> bool {
-    owner.starts_with(source_debian::OWNER) || owner.starts_with(programs::GO_OWNER)
+    owner.starts_with(source_debian::OWNER)
+        || owner.starts_with(programs::GO_OWNER)
+        || owner == preload::OWNER
 }

@@ -1,5 +1,7 @@
 //! Package URLs (purl) and CPE names: how other databases call what is in an image.
 
+use crate::digest::Digest;
+
 /// `pkg:cargo/NAME@VERSION`.
 pub fn cargo(name: &str, version: &str) -> String {
     format!("pkg:cargo/{}@{}", encode(name), encode(version))
@@ -15,6 +17,19 @@ pub fn golang(path: &str, version: &str) -> String {
 pub fn debian(id: &str, version: &str) -> String {
     let (name, arch) = id.split_once(':').unwrap_or((id, "all"));
     format!("pkg:deb/debian/{}@{}?arch={}", encode(name), encode(version), encode(arch))
+}
+
+/// `pkg:oci/NAME@sha256:DIGEST?repository_url=REGISTRY/PATH&tag=TAG` of a whole name, `REGISTRY/PATH:TAG`.
+pub(super) fn oci(name: &str, digest: Digest) -> String {
+    let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+    let short = repository.rsplit('/').next().unwrap_or(repository);
+    let place: Vec<String> = repository.split('/').map(encode).collect();
+    format!(
+        "pkg:oci/{}@sha256:{digest}?repository_url={}&tag={}",
+        encode(short),
+        place.join("/"),
+        encode(tag)
+    )
 }
 
 /// The CPE 2.3 name of a Linux kernel whose `uname -r` is `release`.
@@ -50,6 +65,11 @@ mod tests {
         assert_eq!(
             golang("github.com/vishvananda/netlink", "v1.3.1+incompatible"),
             "pkg:golang/github.com/vishvananda/netlink@v1.3.1%2Bincompatible"
+        );
+        let digest = Digest::of(b"");
+        assert_eq!(
+            oci("localhost:5000/a/tools:1.2", digest),
+            format!("pkg:oci/tools@sha256:{digest}?repository_url=localhost:5000/a/tools&tag=1.2")
         );
         assert_eq!(linux_cpe("6.12.94-rc1"), "cpe:2.3:o:linux:linux_kernel:6.12.94:*:*:*:*:*:*:*");
     }

@@ -12,6 +12,7 @@ use crate::compile::modules::{self, Module, Modules};
 use crate::digest::Digest;
 use crate::lock::FILE_NAME;
 use crate::machine_config::MachineConfig;
+use crate::preload::PreloadedImage;
 use crate::programs::{GO_OWNER, Programs};
 use crate::spec::Catalog;
 use crate::store::Store;
@@ -64,7 +65,20 @@ fn made(arch: Arch) -> (String, RootTree) {
         Program { package: None, language: Language::Rust, binary: "init", output: &init },
         Program { package: Some(&package), language: Language::Go, binary: "plugin", output: &plugin },
     ];
-    let inputs = Inputs { locked: &locked, lock: &lock, tree: &tree, kernel: &kernel, programs: &programs };
+    let preloaded = PreloadedImage {
+        name: "localhost/shell:1".to_owned(),
+        digest: Digest::of(b"manifest"),
+        debian: vec!["busybox-static".to_owned()],
+        is_made: true,
+    };
+    let inputs = Inputs {
+        locked: &locked,
+        lock: &lock,
+        tree: &tree,
+        kernel: &kernel,
+        programs: &programs,
+        preloaded: &[preloaded],
+    };
     let text = document(&inputs).unwrap();
     assert_eq!(text, document(&inputs).unwrap(), "the same inputs give the same bytes");
     add_to(&mut tree, &text).unwrap();
