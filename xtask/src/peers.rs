@@ -16,8 +16,10 @@ use crate::image::{self, Order};
 
 /// Where their pins lie.
 const FOLDER: &str = "images/boot-tests";
-/// Images besides the one that is tested, and where they go: of services that misbehave, and with a shell.
+/// Images besides the one that is tested, and where they go: of services that misbehave, with the container runtime and
+/// its judge, and with a shell.
 const SERVICE_TESTS: &str = "service-tests";
+const RUNTIME_TESTS: &str = "runtime-tests";
 const DEBUG: &str = "debug";
 const OUT: &str = "out/test";
 /// VMware's command line and the simulator of its API: independent readers of the appliance.
@@ -40,6 +42,7 @@ fn one(context: &Context, arch: Arch, peer: Peer) -> Result<PathBuf> {
         }
         Peer::Govmomi => go(context, "govmomi", GOVMOMI),
         Peer::ServiceTests => pxe(context, SERVICE_TESTS, arch),
+        Peer::RuntimeTests => pxe(context, RUNTIME_TESTS, arch),
         Peer::Debug => pxe(context, DEBUG, arch),
     }
 }

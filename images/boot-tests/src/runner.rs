@@ -56,6 +56,8 @@ pub enum Peer {
     Govmomi,
     /// The network boot folder of the image `service-tests`, for the architecture that is tested.
     ServiceTests,
+    /// The same of the image `runtime-tests`.
+    RuntimeTests,
     /// The same of the image `debug`.
     Debug,
 }

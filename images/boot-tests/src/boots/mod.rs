@@ -10,6 +10,7 @@ mod iso;
 mod kernel;
 mod network;
 mod ova;
+mod runtime;
 mod services;
 mod state;
 
@@ -66,6 +67,7 @@ pub(crate) const TESTS: &[Test] = &[
     always("services-logs", ANY, services::logs).with(&[Peer::ServiceTests]),
     always("services-watchdog", ANY, services::watchdog).with(&[Peer::ServiceTests]),
     always("services-screen", ANY, services::screen).with(&[Peer::ServiceTests]),
+    always("runtime", ANY, runtime::judged).with(&[Peer::RuntimeTests]),
     with_all("debug-shell", ANY, services::debug_shell).with(&[Peer::Debug]),
     always("state-grow", ANY, state::grows),
     always("state-grow-4k", ANY, state::grows_4k),
