@@ -6,18 +6,14 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use lepton_control::{Answer, Client, LogLine, LogName, Request, ServiceState, ServiceStatus};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use lepton_control::{LogLine, LogName, Request, ServiceState, ServiceStatus};
 
+use crate::census::{Census, zombies};
+use crate::pid1::{ask, connect, holds, kill_9, status_of, until};
 use crate::say;
 
 /// How often each service is killed.
 const KILLS: u32 = 100;
-/// Nothing here takes longer, on the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Long enough for PID 1 to close what this program has let go of.
-const SETTLE: Duration = Duration::from_secs(5);
 /// An answer of PID 1 while a service floods its log.
 const QUICK: Duration = Duration::from_secs(2);
 
@@ -50,25 +46,14 @@ pub(crate) fn judge() -> io::Result<ExitCode> {
 }
 
 fn kill_each() -> Result<String, String> {
-    let count = || Ok::<_, String>((names("/proc/1/fd")?, cgroups()?, zombies()?));
-    // PID 1 closes its end of this program's last connection a moment after this program does.
-    let mut before = count()?;
-    loop {
-        sleep(Duration::from_millis(200));
-        let now = count()?;
-        if now == before {
-            break;
-        }
-        before = now;
-    }
+    let before = Census::settled()?;
     for name in ["steady", "plain"] {
         for round in 0..KILLS {
             let was = until(name, |status| status.state == ServiceState::Ready && status.pid.is_some())?;
-            let pid = was.pid.ok_or("no process")?;
-            kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).map_err(|error| error.to_string())?;
+            kill_9(&was)?;
             let now =
                 until(name, |status| status.starts > was.starts && status.state == ServiceState::Ready)?;
-            if now.starts != was.starts + 1 || now.pid == Some(pid) {
+            if now.starts != was.starts + 1 || now.pid == was.pid {
                 return Err(format!("{name}, round {round}: {was:?}, then {now:?}"));
             }
             if now.last_end.as_deref() != Some("was ended by signal 9") {
@@ -76,24 +61,7 @@ fn kill_each() -> Result<String, String> {
             }
         }
     }
-    // What is only late goes within this time; a leak stays.
-    let deadline = Instant::now() + SETTLE;
-    let mut after = count()?;
-    while after != before && Instant::now() < deadline {
-        sleep(Duration::from_millis(50));
-        after = count()?;
-    }
-    let facts = format!(
-        "kills={} fds={}/{} cgroups={}/{} zombies={}/{}",
-        2 * KILLS,
-        before.0,
-        after.0,
-        before.1,
-        after.1,
-        before.2,
-        after.2
-    );
-    if before == after && after.2 == 0 { Ok(facts) } else { Err(facts) }
+    before.unchanged().map(|facts| format!("kills={} {facts}", 2 * KILLS))
 }
 
 fn give_up() -> Result<String, String> {
@@ -205,78 +173,4 @@ fn orphans() -> Result<String, String> {
     let zombies = zombies()?;
     holds(status.state == ServiceState::Done && zombies == 0, || format!("zombies={zombies} {status:?}"))?;
     Ok(format!("ms={} zombies={zombies}", start.elapsed().as_millis()))
-}
-
-/// Waits until a service is as wanted.
-fn until(name: &str, wanted: impl Fn(&ServiceStatus) -> bool) -> Result<ServiceStatus, String> {
-    let start = Instant::now();
-    let mut client = connect()?;
-    loop {
-        let status = status_by(&mut client, name)?;
-        if wanted(&status) {
-            return Ok(status);
-        }
-        if start.elapsed() > PATIENCE {
-            return Err(format!("timed out: {status:?}"));
-        }
-        sleep(Duration::from_millis(5));
-    }
-}
-
-fn status_of(name: &str) -> Result<ServiceStatus, String> {
-    status_by(&mut connect()?, name)
-}
-
-fn status_by(client: &mut Client, name: &str) -> Result<ServiceStatus, String> {
-    match client.ask(&Request::Service { name: name.to_owned() }).map_err(|error| error.to_string())? {
-        Answer::Service(status) => Ok(*status),
-        other => Err(format!("unexpected answer {other:?}")),
-    }
-}
-
-fn ask(request: &Request) -> Result<Answer, String> {
-    connect()?.ask(request).map_err(|error| error.to_string())
-}
-
-fn connect() -> Result<Client, String> {
-    Client::connect().map_err(|error| error.to_string())
-}
-
-fn holds(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(otherwise()) }
-}
-
-/// Cgroups of services.
-fn cgroups() -> Result<usize, String> {
-    let listed = listed("/sys/fs/cgroup/lepton")?;
-    Ok(listed
-        .iter()
-        .filter(|name| fs::metadata(format!("/sys/fs/cgroup/lepton/{name}")).is_ok_and(|meta| meta.is_dir()))
-        .count())
-}
-
-fn names(path: &str) -> Result<usize, String> {
-    Ok(listed(path)?.len())
-}
-
-/// Processes that ended and that nobody reaped; looked at twice, because one may just be on its way.
-fn zombies() -> Result<usize, String> {
-    let count = || {
-        let processes =
-            listed("/proc")?.into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
-        let stats = processes.filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok());
-        Ok::<_, String>(
-            stats.filter(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z'))).count(),
-        )
-    };
-    if count()? > 0 {
-        sleep(Duration::from_millis(500));
-    }
-    count()
-}
-
-#[expect(clippy::disallowed_methods, reason = "only counted and filtered; order does not matter")]
-fn listed(path: &str) -> Result<Vec<String>, String> {
-    let entries = fs::read_dir(path).map_err(|error| format!("{path}: {error}"))?;
-    Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
 }

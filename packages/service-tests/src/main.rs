@@ -3,9 +3,13 @@
 //! The judge is one of them: it asks PID 1 what became of the others, and says so on the console.
 
 mod bad;
+mod census;
 mod freeze;
+mod host_network;
 mod judge;
+mod killed;
 mod logs;
+mod pid1;
 mod sandbox;
 mod screen;
 mod sys;
@@ -34,6 +38,7 @@ fn main() -> ExitCode {
         "orphans" => bad::orphans(),
         "sandbox" => sandbox::check(),
         "judge" => judge::judge(),
+        "killed" => killed::by_policy(),
         "freeze" => freeze::freeze(),
         "logs" => logs::judge(),
         "screen" => screen::show(),

@@ -49,7 +49,7 @@ fn machine(
 
 /// Starts it. What is waited for here takes its time on any machine, such as a renewal: it may last twice as long as
 /// other boots.
-fn start(cx: &Context, machine: &Machine) -> Result<Guest, TestError> {
+pub(super) fn start(cx: &Context, machine: &Machine) -> Result<Guest, TestError> {
     Ok(Guest::start(machine, &cx.tools, cx.limit * 2)?)
 }
 

@@ -64,6 +64,7 @@ pub(crate) const TESTS: &[Test] = &[
     always("network-lacp", ANY, field::lacp),
     with_all("network-clock", ANY, field::clock),
     always("services", ANY, services::misbehave).with(&[Peer::ServiceTests]),
+    always("services-killed", ANY, services::killed).with(&[Peer::ServiceTests]),
     always("services-logs", ANY, services::logs).with(&[Peer::ServiceTests]),
     always("services-watchdog", ANY, services::watchdog).with(&[Peer::ServiceTests]),
     always("services-screen", ANY, services::screen).with(&[Peer::ServiceTests]),

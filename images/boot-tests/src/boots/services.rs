@@ -1,6 +1,8 @@
 //! Services that misbehave on purpose: an image of its own holds them, and a judge among them that says on the console
 //! what PID 1 made of each.
 
+mod killed;
+
 use lepton_builder::arch::Arch;
 
 use super::state;
@@ -8,6 +10,7 @@ use crate::Context;
 use crate::context::TestError;
 use crate::machine::{Kernel, Machine, Network};
 use crate::runner::Peer;
+pub(super) use killed::killed;
 
 /// What the judge looks at; see `packages/service-tests/src/judge.rs`.
 const CASES: [&str; 10] =
@@ -41,11 +44,17 @@ fn machine(cx: &Context, image: Peer, words: &str) -> Result<Machine, TestError>
 
 /// The word that makes the judge another one, after `config`; without blanks and quotes, which the kernel takes for its own.
 fn judged_by(role: &str, config: &str) -> String {
-    let text = format!(
-        "{config}[[services]]\nname='judge'\ncommand=['/usr/bin/service-tests','{role}']\nrestart='never'\nwanted=false\ncapabilities=['CAP_DAC_OVERRIDE']\n"
-    );
-    let escaped = text.replace('%', "%25").replace('\n', "%0A").replace(' ', "%20").replace('"', "%22");
+    let escaped =
+        judge(role, config).replace('%', "%25").replace('\n', "%0A").replace(' ', "%20").replace('"', "%22");
     format!("lepton.config={escaped}")
+}
+
+/// The machine config that makes the judge another one, after `config`.
+fn judge(role: &str, config: &str) -> String {
+    format!(
+        "{config}[[services]]\nname='judge'\ncommand=['/usr/bin/service-tests','{role}']\nrestart='never'\nwanted=false\n\
+         capabilities=['CAP_DAC_OVERRIDE','CAP_SYS_PTRACE','CAP_KILL']\n"
+    )
 }
 
 /// Logs are followed, kept in files with a bound, there after a restart, and gone after a reset.
