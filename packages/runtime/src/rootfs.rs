@@ -8,7 +8,7 @@ use std::path::Path;
 use lepton_runtime_images::Snapshot;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, mount, move_mount, unmount,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, unmount,
 };
 
 use crate::error::{Context as _, Result};
@@ -23,6 +23,9 @@ pub(crate) fn mount_snapshot(snapshot: &Snapshot, target: &Path) -> Result<()> {
         }
         fsconfig_set_string(&context, "upperdir", snapshot.upper.as_path())?;
         fsconfig_set_string(&context, "workdir", snapshot.work.as_path())?;
+        // What a container writes into its root ends with the boot, as the container does: nothing is forced to the disk
+        // when it is unmounted, and a snapshot of an earlier boot is never mounted again.
+        fsconfig_set_flag(&context, "volatile")?;
         fsconfig_create(&context)?;
         let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
         move_mount(&mounted, "", rustix::fs::CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)

@@ -1,5 +1,7 @@
 //! Snapshots by key: `snapshots/KEY/fs` takes a container's changes, `snapshots/KEY/work` is overlayfs's, and
 //! `snapshots/KEY/snapshot.json` says which layers lie below. They are made whole or not at all, and never mounted here.
+//! They last as long as the boot that made them, so that nothing is forced to the disk: one that a power cut damaged is
+//! only good for removal.
 
 use std::fs;
 use std::io;
@@ -23,7 +25,6 @@ const LONGEST_KEY: usize = 128;
 pub(crate) struct Snapshots {
     folder: PathBuf,
     scratch: PathBuf,
-    durable: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,10 +35,10 @@ pub(crate) struct Record {
 }
 
 impl Snapshots {
-    pub(crate) fn open(root: &Path, durable: bool) -> io::Result<Self> {
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
         let folder = root.join("snapshots");
         fs::create_dir_all(&folder)?;
-        Ok(Self { folder, scratch: root.join("scratch"), durable })
+        Ok(Self { folder, scratch: root.join("scratch") })
     }
 
     /// Makes a snapshot, or finds the one that is there.
@@ -56,9 +57,8 @@ impl Snapshots {
             fs::create_dir_all(unfinished.join("fs"))?;
             fs::create_dir(unfinished.join("work"))?;
             imitate(&unfinished.join("fs"), lower.first())?;
-            disk::replace(&unfinished.join(RECORD), &serde_json::to_vec(record)?, &unfinished, self.durable)?;
-            fs::rename(&unfinished, &path)?;
-            disk::sync_parent(&path, self.durable)
+            disk::replace(&unfinished.join(RECORD), &serde_json::to_vec(record)?, &unfinished, false)?;
+            fs::rename(&unfinished, &path)
         })();
         if let Err(source) = made {
             let _ = disk::remove_tree(&unfinished);

@@ -79,7 +79,7 @@ impl Store {
         let elsewhere = config.preloaded.iter().map(|layout| layout.join("blobs/sha256")).collect();
         let blobs = Arc::new(Blobs::new(root, elsewhere, config.durable));
         let layers = Layers::open(root, config.durable).map_err(failed)?;
-        let snapshots = Snapshots::open(root, config.durable).map_err(failed)?;
+        let snapshots = Snapshots::open(root).map_err(failed)?;
         let mut state = State::new(root, config.durable);
         for name in state.read()? {
             let read = read_image(&blobs, &config, name.manifest);

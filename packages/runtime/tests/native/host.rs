@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use lepton_cri::v1 as cri;
 use lepton_cri::v1::runtime_service_client::RuntimeServiceClient;
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use rustix::thread::UnshareFlags;
 use tonic::transport::{Channel, Endpoint};
 
@@ -22,6 +22,7 @@ pub(crate) type Client = RuntimeServiceClient<Channel>;
 /// The place.
 pub(crate) struct Host {
     folder: tempfile::TempDir,
+    programs: PathBuf,
     plugins: Option<PathBuf>,
     runtime: Option<Child>,
     /// More words for the runtime's command line, from its next start on.
@@ -36,8 +37,11 @@ impl Host {
         }
         let busybox =
             std::env::var_os("LEPTON_TEST_BUSYBOX").map_or_else(|| "/bin/busybox".into(), PathBuf::from);
-        let programs = Path::new(env!("CARGO_BIN_EXE_runtime")).parent().unwrap().to_owned();
-        for path in [&busybox, &programs.join("runtime-shim"), &programs.join("runtime-oci")] {
+        let Some(programs) = programs() else {
+            return Err("LEPTON_TEST_PROGRAMS does not say where the runtime's programs are".to_owned());
+        };
+        let needed = ["runtime", "runtime-shim", "runtime-oci"].map(|name| programs.join(name));
+        for path in needed.iter().chain([&busybox]) {
             if !path.is_file() {
                 return Err(format!("there is no {}", path.display()));
             }
@@ -45,8 +49,11 @@ impl Host {
         let plugins = std::env::var_os("LEPTON_TEST_CNI").map(PathBuf::from);
         isolate().map_err(|error| format!("namespaces cannot be made here: {error}"))?;
         let folder = tempfile::Builder::new().prefix("lepton-runtime").tempdir().unwrap();
-        let host = Self { folder, plugins, runtime: None, options: Vec::new() };
+        let host = Self { folder, programs, plugins, runtime: None, options: Vec::new() };
         fs::create_dir_all(host.path("cni")).unwrap();
+        fs::create_dir_all(host.path("run")).unwrap();
+        // As /run of a host is.
+        mount("tmpfs", host.path("run"), "tmpfs", MountFlags::empty(), None::<&std::ffi::CStr>).unwrap();
         fs::create_dir_all(host.path("logs")).unwrap();
         image::write(&busybox, &host.path("busybox.tar"));
         let mut host = host;
@@ -62,16 +69,12 @@ impl Host {
     /// Starts the runtime, and waits until it listens.
     pub(crate) fn start(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("runtime.log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_runtime"));
-        let programs = Path::new(env!("CARGO_BIN_EXE_runtime")).parent().unwrap();
+        let mut command = Command::new(self.programs.join("runtime"));
         let _ = fs::remove_file(self.path("cri.sock"));
         command.arg("--socket").arg(self.path("cri.sock"));
         command.arg("--run").arg(self.path("run")).arg("--state").arg(self.path("state"));
-        command
-            .arg("--shim")
-            .arg(programs.join("runtime-shim"))
-            .arg("--oci")
-            .arg(programs.join("runtime-oci"));
+        command.arg("--shim").arg(self.programs.join("runtime-shim"));
+        command.arg("--oci").arg(self.programs.join("runtime-oci"));
         command.arg("--cni-config").arg(self.path("cni"));
         command.arg("--cni-plugins").arg(self.plugins.clone().unwrap_or_else(|| self.path("no-plugins")));
         command.arg("--import").arg(self.path("busybox.tar"));
@@ -99,6 +102,11 @@ impl Host {
         fs::read_to_string(self.path("runtime.log")).unwrap_or_default()
     }
 
+    /// The process id of the runtime.
+    pub(crate) fn process(&self) -> u32 {
+        self.runtime.as_ref().unwrap().id()
+    }
+
     /// Whether there are CNI plugins.
     pub(crate) fn plugins(&self) -> bool {
         self.plugins.is_some()
@@ -117,8 +125,7 @@ impl Host {
 
     /// How many descriptors the runtime has.
     pub(crate) fn descriptors(&self) -> usize {
-        let process = self.runtime.as_ref().unwrap().id();
-        fs::read_dir(format!("/proc/{process}/fd")).unwrap().count()
+        fs::read_dir(format!("/proc/{}/fd", self.process())).unwrap().count()
     }
 
     /// A pod's configuration, in the host's network.
@@ -153,6 +160,7 @@ impl Host {
         if self.runtime.is_some() {
             self.kill();
         }
+        let _ = unmount(self.path("run"), UnmountFlags::DETACH);
     }
 }
 
@@ -183,6 +191,12 @@ pub(crate) fn script(name: &str, script: &str) -> cri::ContainerConfig {
         }),
         ..cri::ContainerConfig::default()
     }
+}
+
+/// Where the runtime's programs are: `LEPTON_TEST_PROGRAMS` says it, else those of this build.
+fn programs() -> Option<PathBuf> {
+    let own = option_env!("CARGO_BIN_EXE_runtime").map(|path| Path::new(path).parent().unwrap().to_owned());
+    std::env::var_os("LEPTON_TEST_PROGRAMS").map(PathBuf::from).or(own)
 }
 
 /// Namespaces of this process alone, with what the runtime expects of a host.
