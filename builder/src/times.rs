@@ -60,6 +60,8 @@ pub enum Unit {
     Kibibytes,
     /// Milliseconds.
     Milliseconds,
+    /// Microseconds.
+    Microseconds,
 }
 
 impl Figure {

@@ -18,7 +18,8 @@ use lepton_builder::progress::millis;
 use lepton_builder::scratch::Scratch;
 use lepton_builder::times::{self, Figure, Unit};
 
-use crate::cli::{Cli, Target};
+use crate::cli::{BenchOptions, Cli};
+use crate::containers;
 use crate::context::{CommandResult, Context};
 use crate::image::{self, Order};
 use crate::repro;
@@ -30,8 +31,16 @@ const OUT: &str = "out/bench";
 const CHANGED: &str = "init/src/main.rs";
 
 /// `cargo xtask bench`.
-pub(crate) fn bench(target: &Target, cli: &Cli) -> CommandResult {
+pub(crate) fn bench(options: &BenchOptions, cli: &Cli) -> CommandResult {
     let context = Context::new(cli, false)?;
+    if options.containers {
+        let figures = containers::bench(&context)?;
+        let before = times::last_bench(&context.store, containers::NAME);
+        times::record_bench(&context.store, containers::NAME, &figures)?;
+        print(&figures, &before)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let target = &options.target;
     let (image, arch) = context.target(target)?;
     let out = context.catalog.root().join(OUT);
     // Whatever must be compiled is compiled here, and not measured.
@@ -108,6 +117,7 @@ fn print(figures: &[Figure], before: &[Figure]) -> Result<()> {
         };
         let value = match figure.unit {
             Unit::Bytes => format!("{} bytes", figure.value),
+            Unit::Microseconds => format!("{} µs", figure.value),
             Unit::Kibibytes => format!("{} KiB", figure.value),
             Unit::Milliseconds if figure.value >= 10_000 => {
                 format!("{}.{} s", figure.value / 1000, figure.value % 1000 / 100)

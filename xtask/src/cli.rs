@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Build an image twice, differently, and compare every byte.
     Repro(ReproOptions),
     /// Measure sizes, virtual boot time and memory.
-    Bench(Target),
+    Bench(BenchOptions),
     /// Check a machine config, or print what one may hold.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -88,6 +88,15 @@ pub(crate) struct Target {
     /// x86_64 or aarch64 [default: this machine's].
     #[arg(long)]
     pub arch: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchOptions {
+    #[command(flatten)]
+    pub target: Target,
+    /// The container runtime instead of an image, beside crun, runc and zstd on this machine; as root.
+    #[arg(long, conflicts_with_all = ["image", "arch"])]
+    pub containers: bool,
 }
 
 #[derive(Debug, Args)]

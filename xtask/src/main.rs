@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod cli;
 mod config;
+mod containers;
 mod context;
 mod docs;
 mod exit;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         Command::Docs => docs::docs(&cli),
         Command::Check => check::check(&cli),
         Command::Repro(target) => repro::repro(target, &cli),
-        Command::Bench(target) => bench::bench(target, &cli),
+        Command::Bench(options) => bench::bench(options, &cli),
         Command::Config(command) => config::config(command),
         Command::Lock(options) => lock::lock(options, &cli),
         Command::Completions { shell } => {

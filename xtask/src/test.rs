@@ -17,6 +17,7 @@ use lepton_builder::name::ImageName;
 use lepton_builder::process::Process;
 
 use crate::cli::{Cli, Target, TestOptions};
+use crate::containers;
 use crate::context::{CommandResult, Context};
 use crate::image::{self, Order};
 use crate::peers;
@@ -74,6 +75,7 @@ fn artifacts(
             .env(STORE_VARIABLE, &context.host.store)
             .env(IMAGE_VARIABLE, format!("{image} {arch}"));
         succeed(context, process)?;
+        containers::test(context)?;
     }
     context.progress.line(&format!("== artifacts of {image} for {arch}"));
     let selection = Selection { names: options.names.clone(), all: options.all };

@@ -1,6 +1,5 @@
-//! Figures of the runtime's own programs (`LEPTON_TEST_PROGRAMS`) beside other ones on the same host, as lines
-//! `NAME<tab>VALUE<tab>UNIT`. `LEPTON_BENCH_CRUN`, `LEPTON_BENCH_RUNC` and `LEPTON_BENCH_ZSTD` are command lines of the
-//! others; one that is not given is left out, and that is said.
+//! Figures of the runtime's own programs (`LEPTON_TEST_PROGRAMS`) beside crun, runc and zstd of a tool tree
+//! (`LEPTON_BENCH_TREE`) on the same host, as lines `NAME<tab>VALUE<tab>UNIT`.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -20,16 +19,20 @@ mod host;
 mod image;
 #[path = "bench/memory.rs"]
 mod memory;
+#[path = "bench/others.rs"]
+mod others;
 #[path = "bench/pull.rs"]
 mod pull;
 #[path = "../images/tests/images/stub.rs"]
 #[expect(dead_code, reason = "tests of images use the rest")]
 mod stub;
 
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use host::Host;
+use others::Others;
 
 fn main() -> ExitCode {
     let mut host = match Host::new() {
@@ -40,28 +43,17 @@ fn main() -> ExitCode {
         }
     };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let Some(tree) = std::env::var_os("LEPTON_BENCH_TREE").map(PathBuf::from) else {
+        eprintln!("cannot measure: LEPTON_BENCH_TREE does not name a tree with crun, runc and zstd");
+        return ExitCode::FAILURE;
+    };
+    let others = Others::new(&tree, &host);
     memory::idle(&tokio, &host);
-    containers::compare(&tokio, &host);
-    pull::compare(&tokio, &mut host);
+    containers::compare(&tokio, &host, &others);
+    pull::compare(&tokio, &mut host, &others);
+    drop(others);
     host.end();
     ExitCode::SUCCESS
-}
-
-/// A program of somebody else.
-fn other(name: &str) -> Option<Vec<String>> {
-    let variable = format!("LEPTON_BENCH_{}", name.to_uppercase());
-    let words = std::env::var(&variable).ok().map(|line| line.split(' ').map(str::to_owned).collect());
-    if words.is_none() {
-        eprintln!("left out: {name} ({variable} is not set)");
-    }
-    words
-}
-
-/// A command of it.
-fn command(words: &[String]) -> Command {
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]);
-    command
 }
 
 fn report(name: &str, value: impl std::fmt::Display, unit: &str) {

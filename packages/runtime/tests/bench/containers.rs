@@ -9,15 +9,15 @@ use lepton_cri::v1 as cri;
 use tokio::runtime::Runtime;
 
 use crate::host::{Client, Host, script};
-use crate::{command, median, other, report};
+use crate::others::Others;
+use crate::{median, report};
 
 /// Rounds of each; they take turns, so that a busy host is equally busy for all.
 const ROUNDS: usize = 51;
 
 /// Measures them all.
-pub(crate) fn compare(tokio: &Runtime, host: &Host) {
-    let others: Vec<(&str, Vec<String>)> =
-        ["crun", "runc"].into_iter().filter_map(|name| Some((name, other(name)?))).collect();
+pub(crate) fn compare(tokio: &Runtime, host: &Host, programs: &Others) {
+    let others = ["crun", "runc"];
     tokio.block_on(async {
         let mut client = host.client().await;
         let request = cri::RunPodSandboxRequest { config: Some(host.pod("bench")), ..Default::default() };
@@ -32,8 +32,8 @@ pub(crate) fn compare(tokio: &Runtime, host: &Host) {
             for (step, time) in steps.iter_mut().zip(times) {
                 step.push(time);
             }
-            for ((name, words), times) in others.iter().zip(&mut theirs) {
-                times.push(directly(host, name, words, &bundle, round));
+            for (name, times) in others.iter().zip(&mut theirs) {
+                times.push(directly(host, programs, name, &bundle, round));
             }
         }
         client.remove_pod_sandbox(cri::RemovePodSandboxRequest { pod_sandbox_id: pod }).await.unwrap();
@@ -41,7 +41,7 @@ pub(crate) fn compare(tokio: &Runtime, host: &Host) {
         for (name, step) in ["CreateContainer", "StartContainer", "RemoveContainer"].into_iter().zip(steps) {
             report(&format!("  {name}"), median(step), "µs");
         }
-        for ((name, _), times) in others.iter().zip(theirs) {
+        for (name, times) in others.iter().zip(theirs) {
             report(&format!("create, start, delete: {name}, without CRI"), median(times), "µs");
         }
     });
@@ -105,21 +105,19 @@ fn copy(from: &Path, to: &Path) {
     std::fs::set_permissions(to, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-fn directly(host: &Host, name: &str, words: &[String], bundle: &Path, round: usize) -> Duration {
+fn directly(host: &Host, programs: &Others, name: &str, bundle: &Path, round: usize) -> Duration {
     let root = host.path("run").join(name);
     let id = format!("bench-{round}");
-    // The container keeps these open: nobody reads them, as with a shim's pipes that stay empty.
-    let run = |words_after: &[&str]| {
-        let mut command = command(words);
-        command.arg("--root").arg(&root).args(words_after).arg(&id);
-        let log = std::fs::File::create(host.path("run/other.log")).unwrap();
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let status = command.status().unwrap();
-        assert!(
-            status.success(),
-            "{name} {words_after:?}: {}",
-            std::fs::read_to_string(host.path("run/other.log")).unwrap()
-        );
+    let log = host.path("run/other.log");
+    let run = |words: &[&str]| {
+        let errors = std::fs::File::create(&log).unwrap();
+        // The container keeps these open: nobody reads them, as with a shim's pipes that stay empty.
+        let mut child = programs.spawn(name, |command| {
+            command.arg("--root").arg(&root).args(words).arg(&id);
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+        });
+        let status = child.wait().unwrap();
+        assert!(status.success(), "{name} {words:?}: {}", std::fs::read_to_string(&log).unwrap());
     };
     let begin = Instant::now();
     run(&["create", "--bundle", bundle.to_str().unwrap()]);

@@ -1,0 +1,115 @@
+//! The container runtime on this machine itself, with the programs that images have: its tests, and its figures.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use lepton_builder::build;
+use lepton_builder::fetch::Source;
+use lepton_builder::process::Process;
+use lepton_builder::programs::ProgramBuilds;
+use lepton_builder::times::{Figure, Unit};
+
+use crate::context::Context;
+
+/// An image that has the runtime, and its packages.
+const IMAGE: &str = "runtime-tests";
+const RUNTIME: &str = "runtime";
+const PLUGINS: &str = "cni-plugins";
+/// The tool set with a registry, crun, runc, zstd and busybox.
+const TOOLS: &str = "containers";
+/// What `bench` calls its figures.
+pub(crate) const NAME: &str = "containers";
+
+/// What tests and figures are made with.
+struct Parts {
+    /// Compiled programs by package, for this machine's architecture.
+    programs: BTreeMap<String, PathBuf>,
+    tools: PathBuf,
+}
+
+impl Parts {
+    fn make(context: &Context) -> Result<Self> {
+        let toolbox = context.toolbox();
+        let plan = build::plan(&context.catalog, &IMAGE.parse()?, context.host.arch)?;
+        let builds = ProgramBuilds {
+            repo: context.catalog.root(),
+            arch: context.host.arch,
+            cargo: &context.host.cargo,
+            offline: matches!(context.source, Source::Offline),
+        };
+        let compiled = builds.compiled(&plan, &toolbox)?;
+        let programs = compiled.into_iter().map(|one| (one.package.to_string(), one.output.dir().to_owned()));
+        Ok(Self { programs: programs.collect(), tools: toolbox.tree(TOOLS)?.root().to_owned() })
+    }
+
+    fn package(&self, name: &str) -> Result<&PathBuf> {
+        self.programs.get(name).with_context(|| format!("image {IMAGE} has no package {name}"))
+    }
+
+    /// cargo, told where everything is.
+    fn cargo(&self, context: &Context) -> Result<Process> {
+        Ok(Process::new(&context.host.cargo)
+            .inherit_env()
+            .cwd(context.catalog.root())
+            .env("LEPTON_TEST_PROGRAMS", self.package(RUNTIME)?)
+            .env("LEPTON_TEST_CNI", self.package(PLUGINS)?)
+            .env("LEPTON_TEST_BUSYBOX", self.tools.join("usr/bin/busybox"))
+            .env("LEPTON_BENCH_TREE", &self.tools)
+            .env("LEPTON_TEST_STORE", &context.host.store))
+    }
+}
+
+/// Runs the tests of the runtime that need other people's programs.
+pub(crate) fn test(context: &Context) -> Result<()> {
+    let parts = Parts::make(context)?;
+    context.progress.line("== container runtime, on this machine's kernel");
+    let words = ["test", "--quiet", "--workspace", "--test", "native", "--test", "registry"];
+    if !parts.cargo(context)?.args(words).run_attached()?.success() {
+        bail!("the tests of the container runtime failed");
+    }
+    Ok(())
+}
+
+/// Measures the runtime beside others.
+pub(crate) fn bench(context: &Context) -> Result<Vec<Figure>> {
+    let parts = Parts::make(context)?;
+    let mut figures = Vec::new();
+    let mut unknown = None;
+    let words = ["run", "--quiet", "--package", "lepton-runtime", "--example", "runtime-bench"];
+    parts.cargo(context)?.args(words).run(|line| match figure(line) {
+        Some(figure) => figures.push(figure),
+        None => unknown = Some(line.to_owned()),
+    })?;
+    match unknown {
+        Some(line) if figures.is_empty() => bail!("nothing was measured: {line}"),
+        _ => Ok(figures),
+    }
+}
+
+/// `NAME<tab>VALUE<tab>UNIT`
+fn figure(line: &str) -> Option<Figure> {
+    let mut words = line.split('\t');
+    let (name, value, unit) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
+    let unit = match unit {
+        "bytes" => Unit::Bytes,
+        "KiB" => Unit::Kibibytes,
+        "ms" => Unit::Milliseconds,
+        "µs" => Unit::Microseconds,
+        _ => return None,
+    };
+    Some(Figure::new(name, value, unit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read() {
+        let read = figure("  pull\t12\tms").unwrap();
+        assert_eq!((read.name.as_str(), read.value, read.unit), ("  pull", 12, Unit::Milliseconds));
+        assert!(figure("cannot measure: no").is_none());
+        assert!(figure("pull\tmany\tms").is_none());
+    }
+}
