@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lepton_cri::v1::{
-    ContainerConfig, ContainerEventType, LinuxContainerResources, NamespaceMode, PodSandboxState,
+    ContainerConfig, ContainerEventType, LinuxContainerResources, MountPropagation, NamespaceMode,
+    PodSandboxState,
 };
 use lepton_runtime_shim::protocol::{Create, Reply, Request};
 use lepton_runtime_shim::time;
@@ -17,7 +18,8 @@ use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
 use crate::settings::make_private;
 use crate::spec::{self, Order};
-use crate::{cgroup, files, id, pods, rootfs, signals, user};
+use crate::user_namespace::UserNamespace;
+use crate::{cgroup, files, id, pods, rootfs, signals, sys, user};
 
 /// How long processes may take to die of SIGKILL: those that wait for a disk take some time.
 const DYING: Duration = Duration::from_secs(60);
@@ -69,14 +71,23 @@ impl Runtime {
         make_private(&folder).or_cannot(format!("make {}", folder.display()))?;
         let root = folder.join("rootfs");
         let snapshot = self.images.prepare(&image.id.to_string(), id).await?;
-        rootfs::mount_snapshot(&snapshot, &root)?;
+        let user_namespace = self.user_namespace(sandbox)?;
+        rootfs::mount_snapshot(&snapshot, &root, user_namespace.as_ref())?;
         let context = spec::context(&config);
         let user = user::find(&root, &context, &image.config.user)?;
-        make_folder(&root, &spec::working_folder(&config, &image.config))?;
+        let working_folder = spec::working_folder(&config, &image.config);
+        match &user_namespace {
+            Some(user) => {
+                let (uid, gid) = user.root();
+                sys::as_owner(uid, gid, || make_folder(&root, &working_folder))?;
+            }
+            None => make_folder(&root, &working_folder)?,
+        }
+        let mapped = map_volumes(&config, user_namespace.as_ref(), &folder)?;
         let cgroup = sandbox.cgroup().join(id);
         let pod_folder = self.settings.pod_run(&sandbox.id());
         let order = Order {
-            config: &config,
+            config: &mapped,
             image: &image.config,
             sandbox,
             pod_folder: &pod_folder,
@@ -298,6 +309,35 @@ fn merge(resources: &mut LinuxContainerResources, wanted: LinuxContainerResource
         resources.hugepage_limits = wanted.hugepage_limits;
     }
     resources.unified.extend(wanted.unified);
+}
+
+/// The configuration with volumes whose owners are mapped: what CRI wants mapped is mounted below the container's folder.
+fn map_volumes(
+    config: &ContainerConfig,
+    user: Option<&UserNamespace>,
+    folder: &Path,
+) -> Result<ContainerConfig> {
+    let mut config = config.clone();
+    for (place, mount) in config.mounts.iter_mut().enumerate() {
+        if mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty() {
+            continue;
+        }
+        let target = &mount.container_path;
+        let Some(user) = user.filter(|user| user.is(&mount.uid_mappings, &mount.gid_mappings)) else {
+            return Err(Failure::invalid(format!("{target}: its mappings are not those of the pod")));
+        };
+        if mount.propagation() != MountPropagation::PropagationPrivate {
+            return Err(Failure::invalid(format!("{target}: a mount with mappings cannot propagate")));
+        }
+        let volumes = folder.join("volumes");
+        make_private(&volumes).or_cannot(format!("make {}", volumes.display()))?;
+        let mapped = volumes.join(place.to_string());
+        user.bind(Path::new(&mount.host_path), &mapped)?;
+        mount.host_path = mapped.display().to_string();
+        mount.uid_mappings.clear();
+        mount.gid_mappings.clear();
+    }
+    Ok(config)
 }
 
 /// Makes a folder in a root file system, without leaving it through links.

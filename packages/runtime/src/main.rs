@@ -25,8 +25,10 @@ mod spec;
 mod stats;
 mod status;
 mod streams;
+mod sys;
 mod terminal;
 mod user;
+mod user_namespace;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

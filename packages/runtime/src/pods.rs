@@ -14,6 +14,7 @@ use crate::error::{Context as _, Failure, Result, chain};
 use crate::runtime::Runtime;
 use crate::sandbox::{self, Attachment, Record, Sandbox, has_host_network};
 use crate::settings::make_private;
+use crate::user_namespace::{self, UserNamespace};
 use crate::{cgroup, files, id, rootfs, shim};
 
 /// The cgroup of all shims: not below the runtime's, which ends with it.
@@ -41,13 +42,27 @@ impl Runtime {
         let sandbox = Arc::new(Sandbox::new(config, record));
         let made = self.make_pod(&id, &sandbox).await;
         if let Err(error) = made {
-            if let Err(left) = self.take_apart(&id, &sandbox).await {
-                eprintln!("pod {id} could not be made, and not everything of it was removed: {left}");
+            match self.take_apart(&id, &sandbox).await {
+                Ok(()) => self.forget_sandbox(&id),
+                Err(left) => {
+                    eprintln!("pod {id} could not be made, and not everything of it was removed: {left}");
+                    self.keep_remains(&sandbox);
+                }
             }
-            self.forget_sandbox(&id);
             return Err(error);
         }
         Ok(id)
+    }
+
+    /// Shows what is left of a pod as one that is not ready, so that whoever asked for it can ask for its removal.
+    pub(crate) fn keep_remains(&self, sandbox: &Arc<Sandbox>) {
+        sandbox.change(|record| {
+            record.stopped = true;
+            record.complete = true;
+        });
+        // Without it a restart of the runtime takes the rest apart.
+        let _ = sandbox.save(&self.settings.pod_state(&sandbox.id()));
+        self.add_sandbox(Arc::clone(sandbox));
     }
 
     async fn make_pod(self: &Arc<Self>, id: &str, sandbox: &Arc<Sandbox>) -> Result<()> {
@@ -61,16 +76,23 @@ impl Runtime {
             fs::create_dir_all(&config.log_directory).or_cannot(format!("make {}", config.log_directory))?;
         }
         cgroup::make(Path::new(SHIMS))?;
-        let pod = self.describe(id, config);
+        let pod = self.describe(id, config)?;
         shim::start(&self.settings.shim, &folder, &pod).await?;
         let options = sandbox.namespaces();
         if options.ipc() != NamespaceMode::Node {
-            rootfs::mount_shm(&folder.join("shm"))?;
+            rootfs::mount_shm(&folder.join("shm"), self.user_namespace(sandbox)?.as_ref())?;
         }
         if options.network() != NamespaceMode::Node {
             self.connect(id, sandbox).await?;
         }
         write_files(&folder, config, &sandbox.record().addresses)?;
+        if let Some(user) = self.user_namespace(sandbox)? {
+            let (uid, gid) = user.root();
+            for (path, _) in shared_files(&folder) {
+                std::os::unix::fs::chown(&path, Some(uid), Some(gid))
+                    .or_cannot(format!("give {} to the pod", path.display()))?;
+            }
+        }
         cgroup::make(&sandbox.cgroup())?;
         sandbox.change(|record| record.complete = true);
         sandbox.save(&state)?;
@@ -81,23 +103,29 @@ impl Runtime {
         Ok(())
     }
 
+    /// The user namespace of a pod that has one of its own.
+    pub(crate) fn user_namespace(&self, sandbox: &Sandbox) -> Result<Option<UserNamespace>> {
+        let maps = user_namespace::maps(&sandbox.config)?;
+        Ok(maps.map(|maps| UserNamespace { path: self.namespace(&sandbox.id(), "user"), maps }))
+    }
+
     /// What the shim is told.
-    fn describe(&self, id: &str, config: &PodSandboxConfig) -> Pod {
+    fn describe(&self, id: &str, config: &PodSandboxConfig) -> Result<Pod> {
         let options = sandbox::namespaces(config);
         let own = |mode: NamespaceMode| mode != NamespaceMode::Node;
-        Pod {
+        Ok(Pod {
             id: id.to_owned(),
             // The host's network goes with the host's name.
             hostname: own(options.network()).then(|| hostname(config)),
             network: own(options.network()),
             ipc: own(options.ipc()),
             pid: options.pid() == NamespaceMode::Pod,
-            user: None,
+            user: user_namespace::maps(config)?,
             sysctls: config.linux.as_ref().map(|linux| linux.sysctls.clone()).unwrap_or_default(),
             cgroup: Some(cgroup::folder(Path::new(SHIMS))),
             oci: self.settings.oci.clone(),
             oci_state: self.settings.oci_state(),
-        }
+        })
     }
 
     /// Adds a pod to the network.
@@ -182,15 +210,17 @@ impl Runtime {
         Ok(())
     }
 
-    /// Removes all that is left of a pod, in whatever state it is.
+    /// Removes all that is left of a pod, in whatever state it is. A network plugin that fails keeps nothing alive but the
+    /// record of what it must still take away.
     pub(crate) async fn take_apart(&self, id: &str, sandbox: &Sandbox) -> Result<()> {
-        self.disconnect(id, sandbox).await?;
+        let disconnected = self.disconnect(id, sandbox).await;
         sandbox.change(|record| record.stopped = true);
         self.shim(id).end().await?;
         self.unpin(id)?;
         if sandbox.cgroup().starts_with(sandbox::OWN_CGROUP) {
             cgroup::remove(&sandbox.cgroup()).await?;
         }
+        disconnected?;
         let folder = self.settings.pod_run(id);
         files::remove_folder(&folder).or_cannot(format!("remove {}", folder.display()))?;
         let state = self.settings.pod_state(id);
@@ -203,12 +233,7 @@ fn check(config: &PodSandboxConfig) -> Result<()> {
     let context = config.linux.as_ref().and_then(|linux| linux.security_context.clone()).unwrap_or_default();
     crate::spec::refuse_apparmor(context.apparmor.as_ref())?;
     let options = context.namespace_options.unwrap_or_default();
-    let user = options.userns_options.as_ref().map_or(NamespaceMode::Node, |user| user.mode());
-    let maps =
-        options.userns_options.as_ref().is_some_and(|user| !user.uids.is_empty() || !user.gids.is_empty());
-    if user == NamespaceMode::Pod && maps {
-        return Err(Failure::unimplemented("user namespaces of pods are not supported yet"));
-    }
+    user_namespace::maps(config)?;
     let bad = [("network", options.network()), ("ipc", options.ipc())]
         .into_iter()
         .find(|(_, mode)| !matches!(mode, NamespaceMode::Pod | NamespaceMode::Node));

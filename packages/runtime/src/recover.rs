@@ -39,10 +39,13 @@ impl Runtime {
             };
             if !sandbox.record().complete {
                 // Nobody was told of it.
-                if let Err(error) = self.take_apart(&id, &sandbox).await {
-                    eprintln!("pod {id}, half made: {error}");
+                match self.take_apart(&id, &sandbox).await {
+                    Ok(()) => continue,
+                    Err(error) => {
+                        eprintln!("pod {id}, half made: {error}");
+                        self.keep_remains(&sandbox);
+                    }
                 }
-                continue;
             }
             if let Ok(name) = sandbox::name(&sandbox.metadata()) {
                 let _ = self.reserve(&name, &id);

@@ -1,6 +1,7 @@
 //! Mounts of the host's side: root file systems from snapshots, and a pod's shared memory. They are all below the
 //! runtime's folder, so that one look at the mount table finds what is left over.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -12,13 +13,28 @@ use rustix::mount::{
 };
 
 use crate::error::{Context as _, Result};
+use crate::user_namespace::{Passing, UserNamespace};
 
-/// Mounts a snapshot. The calls of fsopen(2) take any number of layers; mount(2) takes one page of text.
-pub(crate) fn mount_snapshot(snapshot: &Snapshot, target: &Path) -> Result<()> {
+/// Mounts a snapshot, with owners mapped for a user namespace. The calls of fsopen(2) take any number of layers; mount(2)
+/// takes one page of text.
+pub(crate) fn mount_snapshot(snapshot: &Snapshot, target: &Path, user: Option<&UserNamespace>) -> Result<()> {
     fs::create_dir_all(target).or_cannot(format!("make {}", target.display()))?;
+    // overlayfs keeps what it needs of these.
+    let mut passing = Passing::default();
+    let mut lower = snapshot.lower.clone();
+    if let Some(user) = user {
+        for (place, layer) in lower.iter_mut().enumerate() {
+            *layer = passing.bind(user, layer, target.with_extension(format!("layer-{place}")))?;
+        }
+        // Changes are written as the namespace's users: overlayfs itself, which is the host's root, could make nothing on
+        // a mount that does not map that one.
+        let (uid, gid) = user.root();
+        std::os::unix::fs::chown(&snapshot.upper, Some(uid), Some(gid))
+            .or_cannot(format!("give {} to the pod", snapshot.upper.display()))?;
+    }
     let mounted = || -> rustix::io::Result<()> {
         let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        for lower in &snapshot.lower {
+        for lower in &lower {
             fsconfig_set_string(&context, "lowerdir+", lower.as_path())?;
         }
         fsconfig_set_string(&context, "upperdir", snapshot.upper.as_path())?;
@@ -34,11 +50,13 @@ pub(crate) fn mount_snapshot(snapshot: &Snapshot, target: &Path) -> Result<()> {
 }
 
 /// Mounts the shared memory of a pod; 64 MiB, as every runtime gives.
-pub(crate) fn mount_shm(target: &Path) -> Result<()> {
+pub(crate) fn mount_shm(target: &Path, user: Option<&UserNamespace>) -> Result<()> {
     fs::create_dir_all(target).or_cannot(format!("make {}", target.display()))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount("shm", target, "tmpfs", flags, c"mode=1777,size=67108864")
-        .or_cannot("mount the pod's shared memory")
+    let (uid, gid) = user.map(UserNamespace::root).unwrap_or_default();
+    let options = CString::new(format!("mode=1777,size=67108864,uid={uid},gid={gid}"));
+    let options = options.or_cannot("mount the pod's shared memory")?;
+    mount("shm", target, "tmpfs", flags, options.as_c_str()).or_cannot("mount the pod's shared memory")
 }
 
 /// Takes away every mount at or below a folder, the last one first.

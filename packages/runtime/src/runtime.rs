@@ -50,7 +50,11 @@ pub(crate) struct Runtime {
 impl Runtime {
     /// One that knows nothing yet.
     pub(crate) fn new(settings: Settings, images: Images, boot: String) -> Self {
-        let cni = Cni::new(settings.cni_config.clone(), settings.cni_plugins.clone());
+        let cni = Cni::new(
+            settings.cni_config.clone(),
+            settings.cni_plugins.clone(),
+            settings.cni_template.clone(),
+        );
         Self {
             settings,
             images,

@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) cni_config: PathBuf,
     /// Folders of CNI plugins.
     pub(crate) cni_plugins: Vec<PathBuf>,
+    /// What the pods' network is made from when kubelet names their range of addresses.
+    pub(crate) cni_template: Option<PathBuf>,
     /// Address of the streaming server.
     pub(crate) streaming: SocketAddr,
     /// Images.
@@ -32,7 +34,7 @@ pub(crate) struct Settings {
 
 /// How it is called.
 pub(crate) const USAGE: &str = "usage: runtime [--socket FILE] [--run FOLDER] [--state FOLDER] [--shim FILE] [--oci FILE] \
-[--cni-config FOLDER] [--cni-plugins FOLDER]... [--streaming ADDRESS:PORT] [--registry HOST=URL]... [--ca FILE]... [--preload FOLDER]... \
+[--cni-config FOLDER] [--cni-plugins FOLDER]... [--cni-template FILE] [--streaming ADDRESS:PORT] [--registry HOST=URL]... [--ca FILE]... [--preload FOLDER]... \
 [--import FILE]...";
 
 impl Settings {
@@ -46,6 +48,7 @@ impl Settings {
             oci: "/usr/bin/runtime-oci".into(),
             cni_config: "/etc/cni/net.d".into(),
             cni_plugins: vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()],
+            cni_template: None,
             // A port that the kernel chooses: kubelet is told the address with each call.
             streaming: SocketAddr::from(([127, 0, 0, 1], 0)),
             images: ImagesConfig::new(state.join("images")),
@@ -71,6 +74,7 @@ impl Settings {
                 "--oci" => settings.oci = value.into(),
                 "--cni-config" => settings.cni_config = value.into(),
                 "--cni-plugins" => plugins.push(value.into()),
+                "--cni-template" => settings.cni_template = Some(value.into()),
                 "--streaming" => settings.streaming = value.parse().ok()?,
                 "--registry" => settings.images.registries.push(registry(&value)?),
                 "--ca" => settings.images.ca_files.push(value.into()),

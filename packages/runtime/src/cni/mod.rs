@@ -3,6 +3,7 @@
 
 mod config;
 mod plugin;
+mod range;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ pub(crate) enum CniError {
 pub(crate) struct Cni {
     config: PathBuf,
     plugins: Vec<PathBuf>,
+    template: Option<PathBuf>,
 }
 
 /// The pod that a plugin is run for.
@@ -57,8 +59,19 @@ pub(crate) struct Pod<'a> {
 }
 
 impl Cni {
-    pub(crate) fn new(config: PathBuf, plugins: Vec<PathBuf>) -> Self {
-        Self { config, plugins }
+    pub(crate) fn new(config: PathBuf, plugins: Vec<PathBuf>, template: Option<PathBuf>) -> Self {
+        Self { config, plugins, template }
+    }
+
+    /// Uses the cluster's range of addresses, if the host's network is made from a template.
+    pub(crate) fn set_range(&self, ranges: &str) -> Result<(), CniError> {
+        match &self.template {
+            Some(template) => range::write(template, &self.config, ranges),
+            None => {
+                eprintln!("the range {ranges} of pods is left to whoever writes {}", self.config.display());
+                Ok(())
+            }
+        }
     }
 
     /// Why pods cannot get a network now, if they cannot. Asks the plugins where the list's version has `STATUS`.

@@ -14,7 +14,7 @@ use super::{Answers, Service, in_parts};
 use crate::container::Container;
 use crate::error::{Failure, chain};
 use crate::sandbox::Sandbox;
-use crate::status;
+use crate::{status, user_namespace};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -123,8 +123,8 @@ impl RuntimeService for Service {
             condition("RuntimeReady", true, "", String::new()),
             condition("NetworkReady", network.is_ok(), reason, message),
         ];
-        let features =
-            cri::RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces: false };
+        let user_namespaces = user_namespace::are_supported();
+        let features = cri::RuntimeHandlerFeatures { recursive_read_only_mounts: true, user_namespaces };
         let mut info = std::collections::BTreeMap::new();
         if request.into_inner().verbose {
             let settings = &self.0.settings;
@@ -154,9 +154,12 @@ impl RuntimeService for Service {
 
     async fn update_runtime_config(
         &self,
-        _: Request<cri::UpdateRuntimeConfigRequest>,
+        request: Request<cri::UpdateRuntimeConfigRequest>,
     ) -> Answer<cri::UpdateRuntimeConfigResponse> {
-        // The pods' networks come from CNI's configuration, which does not take a range from here.
+        let network = request.into_inner().runtime_config.and_then(|config| config.network_config);
+        if let Some(network) = network.filter(|network| !network.pod_cidr.is_empty()) {
+            self.0.cni.set_range(&network.pod_cidr).map_err(|error| Failure::invalid(chain(&error)))?;
+        }
         answer(cri::UpdateRuntimeConfigResponse {})
     }
 
@@ -263,7 +266,12 @@ impl RuntimeService for Service {
         request: Request<cri::StopContainerRequest>,
     ) -> Answer<cri::StopContainerResponse> {
         let request = request.into_inner();
-        self.0.stop_container(&request.container_id, seconds(request.timeout)).await?;
+        // On its own task: a client that goes away has asked for the end all the same.
+        let runtime = Arc::clone(&self.0);
+        let timeout = seconds(request.timeout);
+        tokio::spawn(async move { runtime.stop_container(&request.container_id, timeout).await })
+            .await
+            .map_err(Failure::internal)??;
         answer(cri::StopContainerResponse {})
     }
 

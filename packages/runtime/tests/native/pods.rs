@@ -6,8 +6,12 @@ use tokio::runtime::Runtime;
 use crate::Scenario;
 use crate::host::{Host, script};
 
-pub(crate) const ALL: &[Scenario] =
-    &[("a_pod_comes_and_goes", comes_and_goes), ("a_pod_with_a_network", network), ("pids_are_shared", pids)];
+pub(crate) const ALL: &[Scenario] = &[
+    ("a_pod_comes_and_goes", comes_and_goes),
+    ("a_pod_with_a_network", network),
+    ("pids_are_shared", pids),
+    ("users_of_a_pod_are_mapped", users),
+];
 
 fn comes_and_goes(tokio: &Runtime, host: &mut Host) {
     tokio.block_on(async {
@@ -56,11 +60,7 @@ fn network(tokio: &Runtime, host: &mut Host) {
             println!("  without CNI plugins, only their absence is tried (LEPTON_TEST_CNI)");
             return;
         }
-        let list = serde_json::json!({"cniVersion": "1.0.0", "name": "test", "plugins": [
-            {"type": "bridge", "bridge": "cni-test", "isGateway": true, "ipMasq": false,
-             "ipam": {"type": "host-local", "dataDir": host.path("ipam"), "ranges": [[{"subnet": "10.77.0.0/24"}],
-                [{"subnet": "fd77::/64"}]]}}]});
-        std::fs::write(host.path("cni/10-test.conflist"), list.to_string()).unwrap();
+        write_network(host, "test", "10.77.0.0/24");
         let id = client.run_pod_sandbox(request).await.unwrap().into_inner().pod_sandbox_id;
         let status = cri::PodSandboxStatusRequest { pod_sandbox_id: id.clone(), verbose: false };
         let status = client.pod_sandbox_status(status).await.unwrap().into_inner().status.unwrap();
@@ -68,7 +68,17 @@ fn network(tokio: &Runtime, host: &mut Host) {
         assert!(network.ip.starts_with("10.77.0."), "{network:?}");
         assert!(network.additional_ips[0].ip.starts_with("fd77::"), "{network:?}");
         let mut config = script("a", "hostname; ip addr show dev eth0; cat /etc/hosts");
-        config.linux.as_mut().unwrap().security_context.as_mut().unwrap().namespace_options.as_mut().unwrap().set_network(cri::NamespaceMode::Pod);
+        config
+            .linux
+            .as_mut()
+            .unwrap()
+            .security_context
+            .as_mut()
+            .unwrap()
+            .namespace_options
+            .as_mut()
+            .unwrap()
+            .set_network(cri::NamespaceMode::Pod);
         let (code, log) = crate::containers::run(host, &mut client, &id, config).await;
         assert_eq!(code, 0, "{log}");
         assert!(log.contains("pod-host") && log.contains(&network.ip), "{log}");
@@ -77,6 +87,77 @@ fn network(tokio: &Runtime, host: &mut Host) {
         let leases = crate::host::left_of(host, "ipam/test");
         assert!(!leases.iter().any(|name| name.starts_with("10.")), "{leases:?}");
     });
+}
+
+/// A bridge with addresses of both families.
+pub(crate) fn write_network(host: &Host, name: &str, subnet: &str) {
+    let list = serde_json::json!({"cniVersion": "1.0.0", "name": name, "plugins": [
+        {"type": "bridge", "bridge": format!("cni-{name}"), "isGateway": true, "ipMasq": false,
+         "ipam": {"type": "host-local", "dataDir": host.path("ipam"), "ranges": [[{"subnet": subnet}],
+            [{"subnet": "fd77::/64"}]]}}]});
+    std::fs::write(host.path(&format!("cni/10-{name}.conflist")), list.to_string()).unwrap();
+}
+
+fn users(tokio: &Runtime, host: &mut Host) {
+    if !host.plugins() {
+        println!(
+            "  left out: a user namespace takes a network of its own, and there are no plugins (LEPTON_TEST_CNI)"
+        );
+        return;
+    }
+    write_network(host, "users", "10.79.0.0/24");
+    let volume = host.path("volume");
+    std::fs::create_dir_all(&volume).unwrap();
+    std::fs::write(volume.join("of-root"), "").unwrap();
+    let map = cri::IdMapping { host_id: 200_000, container_id: 0, length: 65_536 };
+    let mut user = cri::UserNamespace { uids: vec![map], gids: vec![map], ..Default::default() };
+    user.set_mode(cri::NamespaceMode::Pod);
+    let options = cri::NamespaceOption {
+        network: cri::NamespaceMode::Pod.into(),
+        pid: cri::NamespaceMode::Container.into(),
+        userns_options: Some(user),
+        ..Default::default()
+    };
+    let mut config = host.pod("users");
+    config.linux.as_mut().unwrap().security_context.as_mut().unwrap().namespace_options =
+        Some(options.clone());
+    tokio.block_on(async {
+        let mut client = host.client().await;
+        let request = cri::RunPodSandboxRequest { config: Some(config), ..Default::default() };
+        let pod = client.run_pod_sandbox(request).await.unwrap().into_inner().pod_sandbox_id;
+        let text = "cat /proc/self/uid_map; id -u; echo x > /new && stat -c 'new %u' /new; stat -c 'old %u' /bin/busybox; \
+            stat -c 'volume %u' /volume/of-root; echo y > /volume/made; stat -c 'shm %u' /dev/shm; \
+            stat -c 'hosts %u' /etc/hosts; hostname inside && hostname; mount -t tmpfs x /tmp && echo mounted; \
+            echo 1 > /proc/sys/vm/drop_caches || echo no host";
+        let mut container = script("a", text);
+        container.working_dir = "/made/for/it".to_owned();
+        container.mounts = vec![cri::Mount {
+            container_path: "/volume".to_owned(),
+            host_path: volume.display().to_string(),
+            uid_mappings: vec![map],
+            gid_mappings: vec![map],
+            ..Default::default()
+        }];
+        let context = container.linux.as_mut().unwrap().security_context.as_mut().unwrap();
+        context.namespace_options = Some(options);
+        context.capabilities = Some(cri::Capability {
+            add_capabilities: vec!["SYS_ADMIN".to_owned()],
+            ..Default::default()
+        });
+        context.seccomp.as_mut().unwrap().set_profile_type(cri::security_profile::ProfileType::Unconfined);
+        let (code, log) = crate::containers::run(host, &mut client, &pod, container).await;
+        assert_eq!(code, 0, "{log}");
+        let words: Vec<&str> = log.split_whitespace().collect();
+        assert!(words.windows(3).any(|three| three == ["0", "200000", "65536"]), "{log}");
+        for expected in ["new 0", "old 0", "volume 0", "shm 0", "hosts 0", "inside", "mounted", "no host"] {
+            assert!(log.contains(expected), "{expected}: {log}");
+        }
+        crate::containers::remove(&mut client, pod).await;
+    });
+    use std::os::unix::fs::MetadataExt as _;
+    assert_eq!(std::fs::metadata(volume.join("made")).unwrap().uid(), 0, "the volume has the host's owners");
+    std::fs::remove_file(host.path("cni/10-users.conflist")).unwrap();
+    assert!(crate::host::left_of(host, "run/containers").is_empty());
 }
 
 fn pids(tokio: &Runtime, host: &mut Host) {
