@@ -7,7 +7,7 @@ use anyhow::Result;
 use lepton_boot_tests::Peer;
 use lepton_builder::arch::Arch;
 use lepton_builder::artifact::Format;
-use lepton_builder::compile::go::{GoBuild, GoProgram};
+use lepton_builder::compile::go::{self, GoBuild, GoProgram};
 use lepton_builder::fetch::Source;
 use lepton_builder::pypi;
 
@@ -27,6 +27,15 @@ const GOVMOMI: &[GoProgram<'static>] = &[
     GoProgram { name: "govc", package: "github.com/vmware/govmomi/govc" },
     GoProgram { name: "vcsim", package: "github.com/vmware/govmomi/vcsim" },
 ];
+
+/// The client that judges the container runtime's streaming server; its program lies where its pins do.
+const STREAMING: &str = "streaming";
+
+/// The program with client-go that judges a streaming server.
+pub(crate) fn streaming_client(context: &Context) -> Result<PathBuf> {
+    let program = GoProgram { name: STREAMING, package: go::OWN };
+    Ok(go(context, STREAMING, &[program])?.join(STREAMING))
+}
 
 /// Where each of `wanted` lies, downloading and compiling what the store lacks.
 pub(crate) fn make(context: &Context, arch: Arch, wanted: BTreeSet<Peer>) -> Result<BTreeMap<Peer, PathBuf>> {

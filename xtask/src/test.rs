@@ -30,6 +30,12 @@ const BOOT_LIMIT: Duration = Duration::from_secs(240);
 const STORE_VARIABLE: &str = "LEPTON_TEST_STORE";
 /// Tells them what that store was filled for: an image and an architecture.
 const IMAGE_VARIABLE: &str = "LEPTON_TEST_IMAGE";
+/// Tells the tests of the streaming server where client-go's program is.
+const CLIENT_GO_VARIABLE: &str = "LEPTON_TEST_CLIENT_GO";
+/// Tool sets that tests look into the store for: judges, networks and certificates, and a container registry.
+const TEST_SETS: [&str; 2] = ["test", "containers"];
+/// Tests that are left out without these.
+const WITH_TOOLS: [&str; 4] = ["with_tools", "namespaces", "registry", "client_go"];
 
 /// `cargo xtask test`.
 pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
@@ -67,13 +73,17 @@ fn artifacts(
     let out = context.catalog.root().join(OUT).join(arch.name());
     let built = image::build(context, image, arch, &Order::plain(&Format::ALL, &out))?;
     if command_line {
-        context.progress.line("== command line and network, with the tools of the tool trees");
-        context.toolbox().tree("test")?;
+        context.progress.line("== command line, network, registry and streams, with real tools and peers");
+        for set in TEST_SETS {
+            context.toolbox().tree(set)?;
+        }
         // The whole workspace again: another selection of packages would compile them anew with other features.
         let process = Process::new(&context.host.cargo)
-            .args(["test", "--quiet", "--workspace", "--test", "with_tools", "--test", "namespaces"])
+            .args(["test", "--quiet", "--workspace"])
+            .args(WITH_TOOLS.iter().flat_map(|name| ["--test", name]))
             .env(STORE_VARIABLE, &context.host.store)
-            .env(IMAGE_VARIABLE, format!("{image} {arch}"));
+            .env(IMAGE_VARIABLE, format!("{image} {arch}"))
+            .env(CLIENT_GO_VARIABLE, peers::streaming_client(context)?);
         succeed(context, process)?;
         containers::test(context)?;
     }

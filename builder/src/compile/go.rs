@@ -1,12 +1,14 @@
 //! Compiles Go programs from pinned modules: static, in the sandbox, offline.
 //!
-//! A folder of ours holds `go.mod`, `go.sum` and a `tools.go` that imports the programs. The tool tree's `go` downloads
+//! A folder of ours holds `go.mod`, `go.sum` and a `tools.go` that imports the programs, or a program of ours. The tool tree's `go` downloads
 //! what they need as this machine configures it (`GOPROXY` and its kin, in the environment or in `go env`'s file), and
 //! checks every module against `go.sum`. Nothing here changes a `go.mod` or `go.sum`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
 
 use super::{CompileError, file_error, modules};
 use crate::arch::Arch;
@@ -25,15 +27,17 @@ pub(crate) const LIBRARY: &str = "golang-1.26-src:all";
 const LDFLAGS: &str = "-s -w -buildid=";
 /// Only what is pinned, modules that can be removed again, no path of the machine, and nothing from version control.
 const GOFLAGS: &str = "-mod=readonly -modcacherw -trimpath -buildvcs=false";
-/// Files of the folder that `go` needs to see.
-const SOURCES: [&str; 3] = ["go.mod", "go.sum", "tools.go"];
+/// Files that pin modules; beside them lies Go code.
+const PINS: [&str; 2] = ["go.mod", "go.sum"];
+/// The package in the folder itself.
+pub const OWN: &str = ".";
 
 /// Programs of the modules that one folder pins.
 #[derive(Clone, Copy, Debug)]
 pub struct GoBuild<'a> {
     /// What people and caches call this set of programs.
     pub name: &'a str,
-    /// Folder with `go.mod`, `go.sum` and `tools.go`.
+    /// Folder with `go.mod`, `go.sum` and Go code.
     pub folder: &'a Path,
     /// The programs.
     pub programs: &'a [GoProgram<'a>],
@@ -52,7 +56,8 @@ pub struct GoBuild<'a> {
 pub struct GoProgram<'a> {
     /// Name of its file.
     pub name: &'a str,
-    /// Import path of its main package.
+    /// Import path of its main package. That of the folder, `OWN`, is for tests: it has no version, so no list of its
+    /// modules is written, and no image can hold it.
     pub package: &'a str,
 }
 
@@ -66,7 +71,7 @@ struct Caches {
 }
 
 impl GoBuild<'_> {
-    /// The compiled programs by name, each with the list of its modules, from the store when they are there.
+    /// The compiled programs by name, each of pinned modules with the list of those, from the store when they are there.
     pub fn output(&self, toolbox: &Toolbox<'_>) -> Result<Output, CompileError> {
         let sources = self.sources()?;
         let key = self.key_of(&sources, toolbox)?;
@@ -98,7 +103,7 @@ impl GoBuild<'_> {
 
     fn key_of(
         &self,
-        sources: &BTreeMap<&'static str, Vec<u8>>,
+        sources: &BTreeMap<String, Vec<u8>>,
         toolbox: &Toolbox<'_>,
     ) -> Result<Digest, CompileError> {
         let mut key = KeyBuilder::new(RECIPE)
@@ -116,12 +121,18 @@ impl GoBuild<'_> {
         Ok(key.finish())
     }
 
-    fn sources(&self) -> Result<BTreeMap<&'static str, Vec<u8>>, CompileError> {
-        let read = |name| {
-            let path = self.folder.join(name);
+    /// Files of the folder that `go` needs to see.
+    fn sources(&self) -> Result<BTreeMap<String, Vec<u8>>, CompileError> {
+        let read = |name: String| {
+            let path = self.folder.join(&name);
             fs::read(&path).map(|bytes| (name, bytes)).map_err(file_error("read", &path))
         };
-        SOURCES.into_iter().map(read).collect()
+        let mut names = PINS.map(str::to_owned).to_vec();
+        for entry in WalkDir::new(self.folder).min_depth(1).max_depth(1).sort_by_file_name() {
+            let entry = entry.map_err(|error| file_error("list", self.folder)(error.into()))?;
+            names.extend(entry.file_name().to_str().filter(|name| name.ends_with(".go")).map(str::to_owned));
+        }
+        names.into_iter().map(read).collect()
     }
 
     fn ldflags(&self) -> String {
@@ -215,6 +226,9 @@ impl GoBuild<'_> {
                 .args(["-o", &format!("/out/{}", program.name), program.package])
                 .run(|_| step.advance(1))?;
             step.finish();
+            if program.package == OWN {
+                continue;
+            }
             let said =
                 go().args(["version", "-m"]).arg(format!("/out/{}", program.name)).process().output()?;
             let list = serde_json::to_vec_pretty(&modules::parse(&said, program.name)?)
@@ -270,8 +284,13 @@ mod tests {
     #[test]
     fn a_folder_without_go_sum_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("go.mod"), "module some\n").unwrap();
+        for name in ["go.mod", "main.go", "notes.txt"] {
+            fs::write(dir.path().join(name), "module some\n").unwrap();
+        }
         let error = GoBuild { folder: dir.path(), ..build(&[]) }.sources().unwrap_err();
         assert!(error.to_string().ends_with("go.sum"), "{error}");
+        fs::write(dir.path().join("go.sum"), "").unwrap();
+        let sources = GoBuild { folder: dir.path(), ..build(&[]) }.sources().unwrap();
+        assert_eq!(sources.into_keys().collect::<Vec<_>>(), ["go.mod", "go.sum", "main.go"]);
     }
 }

@@ -1,7 +1,7 @@
 // Command streaming judges a streaming server as kubectl would use it: with client-go's executors and port forwarders,
 // over SPDY, over WebSocket, and over SPDY inside of WebSocket.
 //
-// Its only argument is the server, a program that writes an address for each request that it reads.
+// Its arguments are the server, a program that writes an address for each request that it reads.
 package main
 
 import (
@@ -333,10 +333,10 @@ func ports(s *server, name string, dial newDialer) {
 }
 
 func main() {
-	if len(os.Args) != 2 {
-		fail("usage: streaming SERVER")
+	if len(os.Args) < 2 {
+		fail("usage: streaming SERVER [ARGUMENT]...")
 	}
-	command := exec.Command(os.Args[1])
+	command := exec.Command(os.Args[1], os.Args[2:]...)
 	command.Stderr = os.Stderr
 	in, err := command.StdinPipe()
 	check("server", err)

@@ -1,20 +1,44 @@
-//! A streaming server for foreign clients: reads requests as lines, writes an address for each.
+//! The server as kubectl would use it: `LEPTON_TEST_CLIENT_GO` names the program made of `images/boot-tests/go/streaming`,
+//! which starts this one again as its server and judges it with client-go. `cargo xtask test` makes that program.
 //!
+//! As a server it reads requests as lines and writes an address for each:
 //! `exec FLAGS COMMAND…`, `attach FLAGS CONTAINER` and `forward PORT…`, where FLAGS are letters of `ioet` (stdin, stdout,
 //! stderr, terminal); `lost` writes how many clients' loss commands were told of, `echoed` how many connections ended, `sunk` how many
 //! bytes port 17 read.
 
-#[path = "../tests/in_process/mod.rs"]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is a test; it starts a program, and is told where that lies"
+)]
+
+#[path = "in_process/mod.rs"]
 mod in_process;
 
 use std::io::{BufRead, Write};
+use std::process::{Command, ExitCode};
 use std::sync::atomic::Ordering;
 
 use lepton_runtime_streaming::{
     AttachRequest, ExecRequest, Limits, PortForwardRequest, RequestError, StreamSet, Urls,
 };
 
-fn main() -> std::io::Result<()> {
+const CLIENT: &str = "LEPTON_TEST_CLIENT_GO";
+/// The word that makes this program a server.
+const SERVE: &str = "serve";
+
+fn main() -> std::io::Result<ExitCode> {
+    if std::env::args().nth(1).as_deref() == Some(SERVE) {
+        return serve().map(|()| ExitCode::SUCCESS);
+    }
+    let Some(client) = std::env::var_os(CLIENT) else {
+        eprintln!("left out: {CLIENT} is not set, so there is no client");
+        return Ok(ExitCode::SUCCESS);
+    };
+    let status = Command::new(client).arg(std::env::current_exe()?).arg(SERVE).status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn serve() -> std::io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (urls, backend) = runtime.block_on(in_process::start(Limits::default()));
     let mut output = std::io::stdout();
