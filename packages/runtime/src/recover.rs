@@ -8,10 +8,10 @@ use lepton_runtime_shim::protocol::Request;
 use lepton_runtime_shim::time;
 
 use crate::container::{self, Container, Life};
-use crate::error::Result;
+use crate::error::{Result, chain};
 use crate::runtime::Runtime;
 use crate::sandbox::{self, OWN_CGROUP, Sandbox};
-use crate::{cgroup, files, rootfs};
+use crate::{cgroup, cni, files, rootfs};
 
 impl Runtime {
     /// Gets to know what there is.
@@ -23,7 +23,33 @@ impl Runtime {
                 eprintln!("pod {}: {error}", sandbox.id());
             }
         }
-        self.sweep().await
+        self.sweep().await?;
+        self.look_at_networks().await;
+        Ok(())
+    }
+
+    /// Asks the plugins about the networks of pods that go on, and tells them which these are. What they say is for
+    /// people: a pod whose network was changed from outside is its owner's to replace.
+    async fn look_at_networks(&self) {
+        let mut pods = Vec::new();
+        for sandbox in self.sandboxes() {
+            let Some(attachment) = sandbox.record().network else { continue };
+            let id = sandbox.id();
+            if !sandbox.record().stopped {
+                let pod = cni::Pod {
+                    id: &id,
+                    namespace: Some(self.namespace(&id, "net")),
+                    config: &sandbox.config,
+                };
+                if let Err(error) = self.cni.check(&pod, &attachment).await {
+                    eprintln!("the network of pod {id} is not as it was made: {}", chain(&error));
+                }
+            }
+            pods.push(id);
+        }
+        if let Err(error) = self.cni.collect(&pods).await {
+            eprintln!("what networks keep of pods that are gone is not given back: {}", chain(&error));
+        }
     }
 
     async fn read_pods(self: &Arc<Self>) {

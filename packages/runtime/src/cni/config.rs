@@ -73,7 +73,17 @@ impl List {
         version(self.0["cniVersion"].as_str().unwrap_or("0.2.0"))
     }
 
-    /// Whether its plugins can be asked how they are.
+    /// Whether its plugins can be asked about a pod, and want to be.
+    pub(crate) fn has_check(&self) -> bool {
+        let is_off = match &self.0["disableCheck"] {
+            // Both spellings are in the specification's examples.
+            Value::String(text) => text == "true",
+            value => value.as_bool() == Some(true),
+        };
+        self.version() >= [0, 4, 0] && !is_off
+    }
+
+    /// Whether its plugins can be asked how they are, and told what there is.
     pub(crate) fn has_status(&self) -> bool {
         self.version() >= [1, 1, 0]
     }
@@ -139,6 +149,19 @@ mod tests {
         assert!(reason(r#"{"cniVersion":"2.0.0","name":"a","type":"bridge"}"#).contains("newer"));
         let empty = folder(&[]);
         assert!(matches!(List::first(empty.path()), Err(CniError::NoConfig(_))));
+    }
+
+    #[test]
+    fn not_every_list_can_be_checked() {
+        let list = |version: &str, off: Value| {
+            List::stored(
+                &json!({"cniVersion": version, "name": "a", "disableCheck": off, "plugins": [{"type": "b"}]}),
+            )
+        };
+        assert!(list("1.0.0", Value::Null).unwrap().has_check());
+        assert!(!list("0.3.1", Value::Null).unwrap().has_check());
+        assert!(!list("1.1.0", json!(true)).unwrap().has_check());
+        assert!(!list("1.1.0", json!("true")).unwrap().has_check());
     }
 
     #[test]

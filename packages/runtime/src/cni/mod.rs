@@ -120,6 +120,41 @@ impl Cni {
     }
 }
 
+impl Cni {
+    /// Asks the plugins whether a pod's network is still as they made it (`CHECK`, from version 0.4.0 on).
+    pub(crate) async fn check(&self, pod: &Pod<'_>, attachment: &Attachment) -> Result<(), CniError> {
+        let list = List::stored(&attachment.list)?;
+        if !list.has_check() || attachment.result.is_null() {
+            return Ok(());
+        }
+        for plugin in list.plugins() {
+            let input = list.for_plugin(plugin, Some(&attachment.result), &capabilities(pod.config));
+            self.run(plugin, "CHECK", &input, Some(pod)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the plugins which pods there are, so that they give back what belongs to others (`GC`, from version 1.1.0
+    /// on).
+    pub(crate) async fn collect(&self, pods: &[String]) -> Result<(), CniError> {
+        let list = match List::first(&self.config) {
+            Err(CniError::NoConfig(_)) => return Ok(()),
+            list => list?,
+        };
+        if !list.has_status() {
+            return Ok(());
+        }
+        let valid: Vec<Value> =
+            pods.iter().map(|id| json!({"containerID": id, "ifname": INTERFACE})).collect();
+        for plugin in list.plugins() {
+            let mut input = list.for_plugin(plugin, None, &Value::Null);
+            input["cni.dev/valid-attachments"] = json!(valid);
+            self.run(plugin, "GC", &input, None).await?;
+        }
+        Ok(())
+    }
+}
+
 /// The addresses of a result, without their prefix lengths; those of the pod's own interface.
 pub(crate) fn addresses(result: &Value) -> Vec<String> {
     let inside = |ip: &Value| {
@@ -210,6 +245,35 @@ mod tests {
                 {"address": "fd00::7/64", "interface": 1}, {"address": "10.9.0.1/32"}],
         });
         assert_eq!(addresses(&result), ["10.0.0.7", "fd00::7", "10.9.0.1"]);
+    }
+
+    #[tokio::test]
+    async fn plugins_are_told_which_pods_there_are() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let plugin = folder.path().join("keeps");
+        let heard = folder.path().join("heard");
+        let script = format!("#!/bin/sh\necho $CNI_COMMAND > {0}\ncat >> {0}\n", heard.display());
+        std::fs::write(&plugin, script).unwrap();
+        std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let config = folder.path().join("net.d");
+        let cni = Cni::new(config.clone(), vec![folder.path().to_owned()], None);
+        cni.collect(&[]).await.unwrap();
+        std::fs::create_dir(&config).unwrap();
+        let write = |version: &str| {
+            let list = json!({"cniVersion": version, "name": "a", "plugins": [{"type": "keeps"}]});
+            std::fs::write(config.join("a.conflist"), list.to_string()).unwrap();
+        };
+        write("1.0.0");
+        cni.collect(&["pod".to_owned()]).await.unwrap();
+        assert!(!heard.exists(), "a list of an older version has no GC");
+        write("1.1.0");
+        cni.collect(&["pod".to_owned()]).await.unwrap();
+        let heard = std::fs::read_to_string(heard).unwrap();
+        let (command, input) = heard.split_once('\n').unwrap();
+        assert_eq!(command, "GC");
+        let input: Value = serde_json::from_str(input).unwrap();
+        assert_eq!(input["cni.dev/valid-attachments"], json!([{"containerID": "pod", "ifname": "eth0"}]));
     }
 
     #[test]

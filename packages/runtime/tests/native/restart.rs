@@ -7,7 +7,8 @@ use crate::Scenario;
 use crate::containers::{pod, remove, start, status};
 use crate::host::{Host, script};
 
-pub(crate) const ALL: &[Scenario] = &[("containers_live_through_a_restart", lives)];
+pub(crate) const ALL: &[Scenario] =
+    &[("containers_live_through_a_restart", lives), ("networks_are_looked_at_after_a_restart", networks)];
 
 fn lives(tokio: &Runtime, host: &mut Host) {
     let (pod, long, short, unstarted) = tokio.block_on(async {
@@ -43,4 +44,52 @@ fn lives(tokio: &Runtime, host: &mut Host) {
         client.stop_container(cri::StopContainerRequest { container_id: long, timeout: 0 }).await.unwrap();
         remove(&mut client, pod).await;
     });
+}
+
+fn networks(tokio: &Runtime, host: &mut Host) {
+    if !host.plugins() {
+        println!("  left out: there are no plugins (LEPTON_TEST_CNI)");
+        return;
+    }
+    let list = serde_json::json!({"cniVersion": "1.1.0", "name": "look", "plugins": [
+        {"type": "bridge", "bridge": "cni-look", "isGateway": true, "ipMasq": false,
+         "ipam": {"type": "host-local", "dataDir": host.path("ipam"), "ranges": [[{"subnet": "10.80.0.0/24"}]]}}]});
+    std::fs::write(host.path("cni/10-look.conflist"), list.to_string()).unwrap();
+    let mut config = host.pod("look");
+    let options = config.linux.as_mut().unwrap().security_context.as_mut().unwrap();
+    options.namespace_options.as_mut().unwrap().set_network(cri::NamespaceMode::Pod);
+    let own = |mut container: cri::ContainerConfig| {
+        let context = container.linux.as_mut().unwrap().security_context.as_mut().unwrap();
+        context.namespace_options.as_mut().unwrap().set_network(cri::NamespaceMode::Pod);
+        context.capabilities =
+            Some(cri::Capability { add_capabilities: vec!["NET_ADMIN".to_owned()], ..Default::default() });
+        container
+    };
+    let pod = tokio.block_on(async {
+        let mut client = host.client().await;
+        let request = cri::RunPodSandboxRequest { config: Some(config), ..Default::default() };
+        client.run_pod_sandbox(request).await.unwrap().into_inner().pod_sandbox_id
+    });
+    host.kill();
+    host.start();
+    assert!(!host.log().contains("is not as it was made"), "{}", host.log());
+    tokio.block_on(async {
+        let mut client = host.client().await;
+        let (code, log) =
+            crate::containers::run(host, &mut client, &pod, own(script("cut", "ip addr flush dev eth0")))
+                .await;
+        assert_eq!(code, 0, "{log}");
+    });
+    host.kill();
+    host.start();
+    assert!(
+        host.log().contains(&format!("the network of pod {pod} is not as it was made")),
+        "{}",
+        host.log()
+    );
+    tokio.block_on(async {
+        let mut client = host.client().await;
+        remove(&mut client, pod).await;
+    });
+    std::fs::remove_file(host.path("cni/10-look.conflist")).unwrap();
 }
