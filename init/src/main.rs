@@ -97,7 +97,7 @@ fn boot(started: Duration) -> Result<(Events, Services, Screen), StepError> {
     };
 
     let mut services = run("prepare services", || {
-        let (specs, service_errors) = load::load(&gathered.config.services);
+        let (specs, service_errors) = load::load(&gathered.config);
         let late = source::Late::new(&gathered);
         let config_errors = [gathered.errors, config_errors].concat();
         let host = Host {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use lepton_service_spec::ServiceSpec;
+use lepton_service_spec::{ContainerSpec, ServiceSpec};
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::field::{Field, Place, Reader, Value, plain_fields, read_plain};
+use crate::field::{Field, Place, Reader, plain_fields};
 use crate::names::{Hostname, Server};
 use crate::network::Network;
-use crate::table::{Check, join, table};
+use crate::table::{Check, table};
 use crate::text::{number_type, text_type};
 
 table! {
@@ -35,6 +35,8 @@ table! {
             /// Programs of the image that PID 1 runs beside the image's own services; one with the name of an image's service
             /// replaces it.
             services: Vec<ServiceSpec>,
+            /// OCI images that run through the container runtime, each as a service of PID 1 (docs/containers.md).
+            containers: Vec<ContainerSpec>,
             /// Kernel settings by name, `"net.ipv4.ip_forward" = 1`; they are set after the image's own.
             sysctl: BTreeMap<SysctlKey, SysctlValue>,
             /// What the consoles show.
@@ -283,22 +285,6 @@ impl schemars::JsonSchema for SysctlValue {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({ "type": ["string", "integer"] })
-    }
-}
-
-impl Field for ServiceSpec {
-    fn read(value: Value<'_>, place: Place<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let spec: Self = read_plain(value, place, reader)?;
-        let problems = spec.problems();
-        for problem in &problems {
-            reader.report(place.offset, &join(place.key, problem.key), problem.message.clone());
-        }
-        // A service without one of its limits would be another service.
-        problems.is_empty().then_some(spec)
-    }
-
-    fn identity(&self) -> Option<String> {
-        Some(format!("the service {}", self.name))
     }
 }
 

@@ -16,6 +16,7 @@ mod network;
 pub mod ovf;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod services;
 pub mod suggest;
 mod table;
 mod text;

@@ -49,6 +49,9 @@ fn bad_configs_are_bad_for_both() {
         "[[files]]\npath = \"/etc/x\"\ncontent = \"\"\nmode = \"644x\"",
         "[sysctl]\n\"vm.x\" = true",
         "[watchdog]\ntimeout-s = 1",
+        "[[containers]]\nname = \"a\"",
+        "[[containers]]\nname = \"a\"\nimage = \"b\"\nimag = \"c\"",
+        "[[containers]]\nname = \"a\"\nimage = \"b\"\nnetwork = \"none\"",
         "[kubelet]\nserver = \"x\"",
     ] {
         assert_ne!(parse("x", text).problems, [], "{text}");

@@ -14,6 +14,9 @@ const MAX_MS: u64 = 86_400_000;
 pub struct Seconds(u64);
 
 impl Seconds {
+    /// The longest span.
+    pub const LONGEST: Self = Self(MAX_MS);
+
     /// A span of `ms` milliseconds.
     pub const fn from_millis(ms: u64) -> Self {
         Self(ms)

@@ -187,11 +187,11 @@ pub struct ServiceSpec {
 }
 
 impl ServiceSpec {
-    fn default_restart_s() -> Seconds {
+    pub(crate) fn default_restart_s() -> Seconds {
         Seconds::from_millis(500)
     }
 
-    fn default_timeout_s() -> Seconds {
+    pub(crate) fn default_timeout_s() -> Seconds {
         Seconds::from_millis(10_000)
     }
 

@@ -54,8 +54,8 @@ impl Services {
         if old.hostname != new.hostname {
             errors.extend(self.rename(&new));
         }
-        if old.services != new.services {
-            errors.extend(self.set_services(&new.services, now));
+        if (&old.services, &old.containers) != (&new.services, &new.containers) {
+            errors.extend(self.set_services(&new, now));
         }
         if (&old.network, &old.time) != (&new.network, &new.time)
             && let Some(place) = self.manager.find(NETWORK)
@@ -95,12 +95,12 @@ impl Services {
     }
 
     /// Starts services that are new, starts those anew that have changed, and stops those that are gone.
-    fn set_services(&mut self, configured: &[ServiceSpec], now: Duration) -> Vec<String> {
+    fn set_services(&mut self, config: &MachineConfig, now: Duration) -> Vec<String> {
         // Decisions that were not carried out name places, which change below.
         self.act();
         let before: BTreeMap<String, ServiceSpec> =
             self.manager.units().iter().map(|unit| (unit.spec().name.clone(), unit.spec().clone())).collect();
-        let (mut specs, errors) = load::load(configured);
+        let (mut specs, errors) = load::load(config);
         let changed: Vec<String> = specs
             .iter()
             .filter(|spec| before.get(&spec.name) != Some(*spec))

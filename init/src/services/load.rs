@@ -4,7 +4,8 @@
 
 use std::fs;
 
-use lepton_service_spec::{OrderError, ServiceSpec, order};
+use lepton_config::MachineConfig;
+use lepton_service_spec::{ContainerSpec, OrderError, ServiceSpec, order};
 
 use crate::files;
 
@@ -12,7 +13,7 @@ use crate::files;
 const DIR: &str = "/usr/share/lepton/services";
 
 /// Services in start order, and one sentence for each that was left out.
-pub fn load(configured: &[ServiceSpec]) -> (Vec<ServiceSpec>, Vec<String>) {
+pub fn load(config: &MachineConfig) -> (Vec<ServiceSpec>, Vec<String>) {
     let mut errors = Vec::new();
     let mut found = Vec::new();
     for name in files::list_dir(DIR).unwrap_or_default() {
@@ -23,18 +24,27 @@ pub fn load(configured: &[ServiceSpec]) -> (Vec<ServiceSpec>, Vec<String>) {
             Err(error) => errors.push(format!("{path}: {error}")),
         }
     }
-    (merge(found, configured, &mut errors), errors)
+    (merge(found, &config.services, &config.containers, &mut errors), errors)
 }
 
-/// Both sets in start order. A configured service replaces one of the image that has its name.
+/// All sets in start order. A configured service replaces one of the image that has its name; a container replaces none.
 pub fn merge(
     mut services: Vec<ServiceSpec>,
     configured: &[ServiceSpec],
+    containers: &[ContainerSpec],
     errors: &mut Vec<String>,
 ) -> Vec<ServiceSpec> {
     for spec in configured {
         services.retain(|service| service.name != spec.name);
         services.push(spec.clone());
+    }
+    for container in containers {
+        if services.iter().any(|service| service.name == container.name) {
+            errors
+                .push(format!("container {0}: a service is named {0}; give it another name", container.name));
+        } else {
+            services.push(container.service());
+        }
     }
     services.retain(|service| {
         let problems = service.problems();
@@ -82,7 +92,7 @@ mod tests {
         let mut again = spec("a", &[]);
         again.command = vec!["/other".into()];
         let mut errors = Vec::new();
-        let services = merge(image, &[bad, again, spec("d", &["c"])], &mut errors);
+        let services = merge(image, &[bad, again, spec("d", &["c"])], &[], &mut errors);
         let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(services[0].command, ["/other"]);
@@ -95,5 +105,22 @@ mod tests {
                 "service \"z\" needs \"x\", which is no service here",
             ]
         );
+    }
+
+    #[test]
+    fn containers_are_services_that_need_the_runtime() {
+        let container = |name: &str| {
+            toml::from_str::<ContainerSpec>(&format!("name = {name:?}\nimage = \"a/b:1\"\n")).unwrap()
+        };
+        let image = || vec![spec("runtime", &[]), spec("network", &[])];
+        let mut errors = Vec::new();
+        let services = merge(image(), &[], &[container("web"), container("network")], &mut errors);
+        let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
+        assert_eq!(names, ["runtime", "network", "web"]);
+        assert_eq!(services[1].command, ["/x"]);
+        assert_eq!(errors, ["container network: a service is named network; give it another name"]);
+        errors.clear();
+        assert_eq!(merge(vec![], &[], &[container("web")], &mut errors), []);
+        assert_eq!(errors, ["service \"web\" needs \"runtime\", which is no service here"]);
     }
 }

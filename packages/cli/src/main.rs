@@ -1,4 +1,5 @@
-//! `lepton`: asks PID 1 of this host, and shows the answer as a table or as JSON; starts the installer.
+//! `lepton`: asks PID 1 of this host, and shows the answer as a table or as JSON; starts the installer and the
+//! containers' command line.
 //!
 //! Exit codes: 0 done; 1 PID 1 refused or cannot be reached; 2 the command line is wrong; 3 there is no such service.
 
@@ -16,6 +17,8 @@ use options::{Command, Options};
 
 /// The program of the package `install`.
 const INSTALLER: &str = "/usr/bin/lepton-install";
+/// The program of the package `runtime`.
+const CONTAINERS: &str = "/usr/bin/lepton-ctr";
 /// PID 1 refused, or cannot be reached.
 const FAILED: u8 = 1;
 /// The command line is wrong.
@@ -36,10 +39,12 @@ fn main() -> ExitCode {
         // Whoever read the output has gone: that is no failure of ours.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(Failure::Output(error)) => fail(FAILED, &error.to_string()),
-        Err(Failure::Install(error)) if error.kind() == io::ErrorKind::NotFound => {
-            fail(FAILED, "this image has no package \"install\"")
+        Err(Failure::Start { package, error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+            fail(FAILED, &format!("this image has no package {package:?}"))
         }
-        Err(Failure::Install(error)) => fail(FAILED, &format!("cannot start {INSTALLER}: {error}")),
+        Err(Failure::Start { program, error, .. }) => {
+            fail(FAILED, &format!("cannot start {program}: {error}"))
+        }
         Err(Failure::Client(error)) => {
             let code = match &error {
                 ClientError::Refused { kind: ErrorKind::NoService, .. } => NO_SERVICE,
@@ -58,7 +63,12 @@ fn fail(code: u8, text: &str) -> ExitCode {
 
 enum Failure {
     Client(ClientError),
-    Install(io::Error),
+    /// Another program, in the place of this one.
+    Start {
+        program: &'static str,
+        package: &'static str,
+        error: io::Error,
+    },
     Output(io::Error),
 }
 
@@ -81,7 +91,8 @@ fn run(options: &Options) -> Result<(), Failure> {
         Command::Logs { name, follow, lines } => {
             return logs(name.clone(), *follow, *lines, options, &mut output);
         }
-        Command::Install(arguments) => return Err(Failure::Install(start_installer(arguments))),
+        Command::Install(arguments) => return Err(become_other(INSTALLER, "install", arguments)),
+        Command::Containers(arguments) => return Err(become_other(CONTAINERS, "runtime", arguments)),
         Command::Previous { name, lines } => return Ok(previous::show(name, *lines, &mut output)?),
         Command::Ask(request) => request,
     };
@@ -98,13 +109,13 @@ fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Becomes the installer, whose exit code and lines are then this program's; comes back only when that fails.
+/// Becomes the program of a package, whose exit code and lines are then this program's; comes back only when that fails.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the installer is a program of its own, and takes the place of this one"
+    reason = "the installer and the containers' command line are programs of their own, and take the place of this one"
 )]
-fn start_installer(arguments: &[String]) -> io::Error {
-    process::Command::new(INSTALLER).args(arguments).exec()
+fn become_other(program: &'static str, package: &'static str, arguments: &[String]) -> Failure {
+    Failure::Start { program, package, error: process::Command::new(program).args(arguments).exec() }
 }
 
 /// A log, line by line.

@@ -20,6 +20,7 @@ usage: lepton [-o json] COMMAND
   restart NAME        stop a service and start it again
   reboot              stop the host and start it again
   poweroff            stop the host and switch it off
+  ctr ...             images and containers of this host; see lepton ctr --help
   reset-state         empty the state partition at the next boot
   install [--check] [--wipe] DISK
                       put the running system, started from CD or network, on a disk
@@ -27,7 +28,8 @@ usage: lepton [-o json] COMMAND
                       only says whether it can be done; --wipe also gives up the
                       state that is on the disk
 
-exit codes: 0 done, 1 refused or out of reach, 2 wrong usage, 3 no such service";
+exit codes: 0 done, 1 refused or out of reach, 2 wrong usage, 3 no such service;
+ctr has its own";
 
 /// What shall be done, and how it is shown.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Ask(Request),
     /// Show a log.
     Logs { name: LogName, follow: bool, lines: Option<u32> },
+    /// Start the containers' command line with these arguments.
+    Containers(Vec<String>),
     /// Start the installer with these arguments.
     Install(Vec<String>),
     /// Show a log of the boot before this one.
@@ -70,6 +74,14 @@ impl Options {
                 Long(flag @ ("check" | "wipe")) => install.push(format!("--{flag}")),
                 Short('p') | Long("previous") => previous = true,
                 Short('n') | Long("lines") => lines = Some(parser.value()?.parse()?),
+                Value(word) if words.is_empty() && word == "ctr" => {
+                    let format = if json { &["-o", "json"][..] } else { &[] };
+                    let mut rest: Vec<String> = format.iter().map(|&word| word.to_owned()).collect();
+                    for word in parser.raw_args()? {
+                        rest.push(word.string()?);
+                    }
+                    return Ok(Self { command: Command::Containers(rest), json });
+                }
                 Value(word) => words.push(word.string()?),
                 other => return Err(other.unexpected()),
             }
@@ -137,6 +149,12 @@ mod tests {
         assert_eq!(parse(&["install", "smallest", "--wipe"]).unwrap().command, install);
         let previous = Command::Previous { name: LogName::Kernel, lines: Some(5) };
         assert_eq!(parse(&["logs", "-p", "-n5"]).unwrap().command, previous);
+        let containers = ["-o", "json", "run", "-d", "--help", "a"].map(str::to_owned).to_vec();
+        assert_eq!(
+            parse(&["-o", "json", "ctr", "run", "-d", "--help", "a"]).unwrap().command,
+            Command::Containers(containers)
+        );
+        assert_eq!(parse(&["ctr"]).unwrap().command, Command::Containers(vec![]));
         assert_eq!(parse(&["--help"]).unwrap().command, Command::Help);
         for bad in [
             &[][..],

@@ -9,6 +9,7 @@ use lepton_cri::v1::{
     ContainerConfig, ContainerEventType, LinuxContainerResources, MountPropagation, NamespaceMode,
     PodSandboxState,
 };
+use lepton_runtime_shim::log::MAX_BYTES;
 use lepton_runtime_shim::protocol::{Create, Reply, Request};
 use lepton_runtime_shim::time;
 
@@ -163,6 +164,7 @@ impl Runtime {
             container: record.id.clone(),
             bundle: self.settings.container_run(&record.id),
             log: record.log.clone(),
+            log_limit: config.annotations.get(MAX_BYTES).and_then(|bytes| bytes.parse().ok()),
             stdin: config.stdin,
             stdin_once: config.stdin_once,
             tty: config.tty,

@@ -15,6 +15,8 @@ mod containers;
 #[path = "../images/tests/images/content.rs"]
 #[expect(dead_code, reason = "tests of images use the rest")]
 mod content;
+#[path = "native/ctr.rs"]
+mod ctr;
 #[path = "native/host.rs"]
 mod host;
 #[path = "native/image.rs"]
@@ -47,7 +49,8 @@ fn main() -> ExitCode {
         }
     };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let scenarios: Vec<Scenario> = [pods::ALL, containers::ALL, restart::ALL, load::ALL].concat();
+    let scenarios: Vec<Scenario> =
+        [pods::ALL, containers::ALL, restart::ALL, load::ALL, ctr::ALL].concat();
     let mut failed = 0;
     for (name, scenario) in scenarios {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {

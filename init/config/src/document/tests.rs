@@ -117,6 +117,27 @@ fn everything() {
             [services.environment]
             RUST_LOG = "info"
 
+            [[containers]]
+            name = "web"
+            image = "registry.example/web:1"
+            pull = "always"
+            command = ["/bin/web"]
+            args = ["--verbose"]
+            ports = ["80:8080", "192.0.2.1:53:53/udp"]
+            mounts = ["/var/web:/srv:ro"]
+            memory-max-mib = 64
+            kind = "daemon"
+            restart = "on-failure"
+            restart-s = 0.5
+            stop-timeout-s = 2.5
+
+            [containers.environment]
+            LEVEL = "info"
+
+            [containers.give-up]
+            starts = 6
+            within-s = 120
+
             [sysctl]
             "kernel.core_pattern" = "core"
             "net.ipv4.ip_forward" = "1"
@@ -166,7 +187,7 @@ server = "x"
 
             [network.links.match]
             mac = "52:54:00:12:34:56"
-            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, sysctl, console, watchdog)
+            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, sysctl, console, watchdog)
             ! x.toml:2: hostname: "edge 1" is not a host name: use letters, digits and hyphens, with dots between labels, at most 64 characters (RFC 1123)
             ! x.toml:4: network.dns[1]: "192.0.2.530" is not an IP address
             ! x.toml:4: network.dns[2]: 192.0.2.53 is given already in line 4; this one is left out
@@ -178,7 +199,7 @@ server = "x"
             ! x.toml:15: network.links[1].dhcp: unknown variant `on`, expected one of `v4`, `v6`, `both`, `none`
             ! x.toml:16: network.links[2]: the link with mac 52:54:00:12:34:56 is given already in line 8; this one is left out
             ! x.toml:19: time.servers: a list is needed: put the value in [ ]
-            ! x.toml:20: kubelet: unknown key (known here: hostname, network, time, install, state, files, services, sysctl, console, watchdog)
+            ! x.toml:20: kubelet: unknown key (known here: hostname, network, time, install, state, files, services, containers, sysctl, console, watchdog)
         "#]],
     );
 }

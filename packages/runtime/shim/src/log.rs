@@ -1,7 +1,7 @@
 //! Container logs as CRI defines them: `TIME STREAM TAG TEXT`, one line each, where the tag is `F` for a whole line
 //! and `P` for a part of one. It must not hold back a line that is complete.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,8 @@ use crate::time;
 
 /// Longest text of one line, in bytes; the rest of a longer one follows as another part. Kubelet's reader expects it.
 const PART: usize = 16 * 1024;
+/// Annotation of a container whose log nobody else moves aside: bytes after which it becomes `NAME.1`.
+pub const MAX_BYTES: &str = "lepton.ctr/log-max-bytes";
 
 /// Which stream of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +27,8 @@ pub enum Stream {
 pub struct Log {
     path: PathBuf,
     file: File,
+    /// Bytes of the file, when it must not pass a number of them.
+    limit: Option<(u64, u64)>,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
@@ -32,12 +36,22 @@ pub struct Log {
 impl Log {
     /// Opens it, after what is there.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), file: open(path)?, stdout: Vec::new(), stderr: Vec::new() })
+        let file = open(path)?;
+        Ok(Self { path: path.to_owned(), file, limit: None, stdout: Vec::new(), stderr: Vec::new() })
+    }
+
+    /// Moves the file to `NAME.1` by itself when it has so many bytes.
+    pub fn limit(&mut self, bytes: u64) -> io::Result<()> {
+        self.limit = Some((self.file.metadata()?.len(), bytes));
+        Ok(())
     }
 
     /// Opens the file again by its name: the old one was moved away.
     pub fn reopen(&mut self) -> io::Result<()> {
         self.file = open(&self.path)?;
+        if let Some((size, _)) = &mut self.limit {
+            *size = 0;
+        }
         Ok(())
     }
 
@@ -59,7 +73,17 @@ impl Log {
                 pending.push(*byte);
             }
         }
-        self.file.write_all(&out)
+        self.file.write_all(&out)?;
+        if let Some((size, limit)) = &mut self.limit {
+            *size += out.len() as u64;
+            if *size >= *limit {
+                let mut old = self.path.clone().into_os_string();
+                old.push(".1");
+                fs::rename(&self.path, old)?;
+                self.reopen()?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes what has no end of line yet: its stream is over.
@@ -98,7 +122,7 @@ mod tests {
     use super::*;
 
     fn read(path: &Path) -> Vec<String> {
-        let text = std::fs::read_to_string(path).unwrap();
+        let text = fs::read_to_string(path).unwrap();
         text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
     }
 
@@ -133,12 +157,30 @@ mod tests {
     }
 
     #[test]
+    fn a_log_with_a_limit_moves_itself_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        fs::write(&path, "T stdout F before\n").unwrap();
+        let mut log = Log::open(&path).unwrap();
+        log.limit(100).unwrap();
+        for number in 0..5 {
+            log.write(Stream::Stdout, format!("line {number}\n").as_bytes()).unwrap();
+        }
+        // An entry has 49 bytes: 18 of before and two of those.
+        assert_eq!(
+            read(&dir.path().join("0.log.1")),
+            ["stdout F line 2", "stdout F line 3", "stdout F line 4"]
+        );
+        assert_eq!(read(&path), Vec::<String>::new());
+    }
+
+    #[test]
     fn rotation() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("0.log");
         let mut log = Log::open(&path).unwrap();
         log.write(Stream::Stdout, b"old\nha").unwrap();
-        std::fs::rename(&path, dir.path().join("0.log.1")).unwrap();
+        fs::rename(&path, dir.path().join("0.log.1")).unwrap();
         log.reopen().unwrap();
         log.write(Stream::Stdout, b"lf\n").unwrap();
         assert_eq!(read(&dir.path().join("0.log.1")), ["stdout F old"]);

@@ -97,6 +97,9 @@ pub struct Create {
     pub bundle: PathBuf,
     /// Its log, in the format of CRI.
     pub log: Option<PathBuf>,
+    /// Bytes after which the log is moved aside; without it somebody else does that.
+    #[serde(default)]
+    pub log_limit: Option<u64>,
     /// It has a standard input.
     pub stdin: bool,
     /// Its input ends with the first attachment that ends.

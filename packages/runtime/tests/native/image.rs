@@ -7,9 +7,9 @@ use std::path::Path;
 pub(crate) const NAME: &str = "test.example/busybox:1";
 
 /// Programs of busybox that the scenarios use.
-const PROGRAMS: [&str; 14] = [
+const PROGRAMS: [&str; 15] = [
     "sh", "cat", "echo", "sleep", "id", "ls", "hostname", "mknod", "dd", "ip", "mount", "mkdir", "pwd",
-    "stat",
+    "stat", "test",
 ];
 
 /// Writes the archive.

@@ -146,7 +146,9 @@ impl Shim {
         let log =
             match &order.log {
                 Some(path) => {
-                    let log = Log::open(path);
+                    let log = Log::open(path).and_then(|mut log| {
+                        order.log_limit.map_or(Ok(()), |bytes| log.limit(bytes)).map(|()| log)
+                    });
                     Some(log.map_err(|error| {
                         io::Error::new(error.kind(), format!("{}: {error}", path.display()))
                     })?)

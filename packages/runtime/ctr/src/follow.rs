@@ -1,0 +1,148 @@
+//! Follows a container's log file while it grows and when it is moved aside. It must not wait for a container.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use tokio::io::unix::AsyncFd;
+
+use crate::failure::Failure;
+use crate::log::Printer;
+use crate::position::{Place, Position};
+
+/// Bytes that are read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// A log that is followed.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    path: PathBuf,
+    file: Option<(File, Place)>,
+    /// What was read of an entry that is not complete.
+    rest: Vec<u8>,
+    printer: Printer,
+    position: Option<Position>,
+    watch: AsyncFd<OwnedFd>,
+}
+
+/// Whether there may be more to read at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum More {
+    Yes,
+    No,
+}
+
+impl Follow {
+    /// A log by its path, from its beginning.
+    pub(crate) fn new(path: &Path, printer: Printer) -> Result<Self, Failure> {
+        let failed = |error: io::Error| Failure::io(format!("follow {}", path.display()), error);
+        let open = || {
+            let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+            // The folder: the file is moved aside, and comes anew.
+            let what = WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO;
+            inotify::add_watch(&watch, path.parent().unwrap_or(path), what)?;
+            #[expect(
+                deprecated,
+                reason = "an owned descriptor stays the same one, which is all that `register` asks for"
+            )]
+            AsyncFd::new(watch)
+        };
+        let watch = open().map_err(failed)?;
+        Ok(Self { path: path.to_owned(), file: None, rest: Vec::new(), printer, position: None, watch })
+    }
+
+    /// Goes on where somebody else was, and writes down how far it is.
+    pub(crate) fn keep_position(&mut self, path: &Path) -> Result<(), Failure> {
+        let failed = |error: io::Error| Failure::io(format!("open {}", path.display()), error);
+        let (position, place) = Position::open(path).map_err(failed)?;
+        self.position = Some(position);
+        // In the file that was read last, which may have been moved aside.
+        for candidate in [moved(&self.path), self.path.clone()] {
+            let Ok(file) = File::open(&candidate) else { continue };
+            if file.metadata().map_err(failed)?.ino() == place.inode {
+                self.file = Some((file, place));
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes to a place of the file that has the log's name now.
+    pub(crate) fn skip(&mut self, offset: u64) -> Result<(), Failure> {
+        self.open()?;
+        if let Some((_, place)) = &mut self.file {
+            place.offset = offset;
+        }
+        Ok(())
+    }
+
+    /// Passes on what is new.
+    pub(crate) fn pass_on(&mut self) -> Result<More, Failure> {
+        if self.file.is_none() && !self.open()? {
+            return Ok(More::No);
+        }
+        let Some((file, place)) = &mut self.file else { return Ok(More::No) };
+        let failed = |error: io::Error| Failure::io(format!("read {}", self.path.display()), error);
+        let mut chunk = vec![0; CHUNK];
+        let count = file.read_at(&mut chunk, place.offset + self.rest.len() as u64).map_err(failed)?;
+        if count == 0 {
+            // Only now: what was moved aside is read to its end first.
+            return Ok(if self.is_moved()? && self.open()? { More::Yes } else { More::No });
+        }
+        self.rest.extend_from_slice(&chunk[..count]);
+        let done = self.printer.print(&self.rest).map_err(Failure::output)?;
+        self.rest.drain(..done);
+        place.offset += done as u64;
+        if let Some(position) = &self.position {
+            let failed = |error| Failure::io("write down how far the log was passed on", error);
+            position.save(*place).map_err(failed)?;
+        }
+        Ok(More::Yes)
+    }
+
+    /// Waits until there may be something new.
+    pub(crate) async fn changed(&self) -> Result<(), Failure> {
+        let failed = |error: io::Error| Failure::io(format!("follow {}", self.path.display()), error);
+        let mut ready = self.watch.readable().await.map_err(failed)?;
+        let mut events = [0; 4096];
+        // Which events is no matter: everything is looked at anyway.
+        while rustix::io::read(&self.watch, &mut events).is_ok_and(|count| count > 0) {}
+        ready.clear_ready();
+        Ok(())
+    }
+
+    /// Whether the log's name stands for another file now.
+    fn is_moved(&self) -> Result<bool, Failure> {
+        let Some((_, place)) = &self.file else { return Ok(true) };
+        match std::fs::metadata(&self.path) {
+            Ok(data) => Ok(data.ino() != place.inode),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Failure::io(format!("look at {}", self.path.display()), error)),
+        }
+    }
+
+    /// Opens the file that has the log's name now; false while there is none.
+    fn open(&mut self) -> Result<bool, Failure> {
+        let failed = |error: io::Error| Failure::io(format!("read {}", self.path.display()), error);
+        match File::open(&self.path) {
+            Ok(file) => {
+                let inode = file.metadata().map_err(failed)?.ino();
+                self.rest.clear();
+                self.file = Some((file, Place { inode, offset: 0 }));
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+/// The name of a log that was moved aside.
+pub(crate) fn moved(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".1");
+    name.into()
+}
