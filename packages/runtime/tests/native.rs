@@ -49,8 +49,7 @@ fn main() -> ExitCode {
         }
     };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let scenarios: Vec<Scenario> =
-        [pods::ALL, containers::ALL, restart::ALL, load::ALL, ctr::ALL].concat();
+    let scenarios: Vec<Scenario> = [pods::ALL, containers::ALL, restart::ALL, load::ALL, ctr::ALL].concat();
     let mut failed = 0;
     for (name, scenario) in scenarios {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {

@@ -50,7 +50,7 @@ impl Entry {
     }
 
     /// It, unless this program must not change it; `word` is what it was called.
-    pub(crate) fn to_change(self, word: &str) -> Result<Self, Failure> {
+    pub(crate) fn for_change(self, word: &str) -> Result<Self, Failure> {
         match self.foreign_pod() {
             Some(pod) => Err(Failure::Foreign { word: word.to_owned(), pod }),
             None => Ok(self),
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(id("half").unwrap(), "p3");
         assert!(matches!(id("ab"), Err(Failure::Ambiguous { ids, .. }) if ids.len() == 3));
         assert!(matches!(id(""), Err(Failure::NoContainer(_))));
-        let foreign = choose(entries.clone(), "abd2").unwrap().to_change("abd2");
+        let foreign = choose(entries.clone(), "abd2").unwrap().for_change("abd2");
         assert!(matches!(foreign, Err(Failure::Foreign { .. })));
     }
 }

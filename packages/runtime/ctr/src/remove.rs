@@ -11,7 +11,7 @@ use crate::wanted::STOP;
 /// Stops containers; their logs stay.
 pub(crate) async fn stop(client: &Client, words: &[String], seconds: Option<u32>) -> Result<(), Failure> {
     for word in words {
-        let entry = find::one(client, word).await?.to_change(word)?;
+        let entry = find::one(client, word).await?.for_change(word)?;
         if entry.is_service() && entry.runs() {
             return Err(Failure::IsService(entry.name().to_owned()));
         }
@@ -33,7 +33,7 @@ pub(crate) async fn remove(
     logs: &Path,
 ) -> Result<(), Failure> {
     for word in words {
-        let entry = find::one(client, word).await?.to_change(word)?;
+        let entry = find::one(client, word).await?.for_change(word)?;
         if entry.runs() {
             match (entry.is_service(), force) {
                 (true, _) => return Err(Failure::IsService(entry.name().to_owned())),

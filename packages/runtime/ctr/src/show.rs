@@ -42,7 +42,10 @@ async fn row(client: &Client, entry: Entry) -> Result<Row, Failure> {
         Some(container) => client.status(&container.id, false).await?.status,
         None => None,
     };
-    let address = client.pod_status(&entry.pod.id).await?.network.unwrap_or_default().ip;
+    let pod = client.pod_status(&entry.pod.id).await?;
+    // A pod that was stopped has given its address back.
+    let is_ready = pod.state() == cri::PodSandboxState::SandboxReady;
+    let address = pod.network.filter(|_| is_ready).unwrap_or_default().ip;
     Ok(Row { entry, status, address })
 }
 

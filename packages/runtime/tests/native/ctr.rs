@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,7 +23,7 @@ pub(crate) const ALL: &[Scenario] = &[
 
 /// The program with this test's runtime.
 fn command(host: &Host, words: &[&str]) -> Command {
-    let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_runtime")).with_file_name("lepton-ctr"));
+    let mut command = Command::new(host.program("lepton-ctr"));
     command.arg("--socket").arg(host.path("cri.sock")).arg("--logs").arg(host.path("ctr-logs"));
     command.args(words).stdin(Stdio::null());
     command
@@ -153,7 +152,7 @@ fn errors(_: &Runtime, host: &mut Host) {
         assert!(errors.contains(text), "{words:?}: {errors}");
     }
     done(host, &["rm", "-f", "web"]);
-    let mut lost = Command::new(Path::new(env!("CARGO_BIN_EXE_runtime")).with_file_name("lepton-ctr"));
+    let mut lost = Command::new(host.program("lepton-ctr"));
     let (code, _, errors) = told(&lost.args(["--socket", "/nowhere/cri.sock", "ps"]).output().unwrap());
     assert!(
         code == 1 && errors.contains("cannot reach the container runtime at /nowhere/cri.sock"),

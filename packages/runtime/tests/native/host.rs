@@ -61,6 +61,11 @@ impl Host {
         Ok(host)
     }
 
+    /// A program of the runtime.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     /// A file of this test.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -69,12 +74,12 @@ impl Host {
     /// Starts the runtime, and waits until it listens.
     pub(crate) fn start(&mut self) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("runtime.log")).unwrap();
-        let mut command = Command::new(self.programs.join("runtime"));
+        let mut command = Command::new(self.program("runtime"));
         let _ = fs::remove_file(self.path("cri.sock"));
         command.arg("--socket").arg(self.path("cri.sock"));
         command.arg("--run").arg(self.path("run")).arg("--state").arg(self.path("state"));
-        command.arg("--shim").arg(self.programs.join("runtime-shim"));
-        command.arg("--oci").arg(self.programs.join("runtime-oci"));
+        command.arg("--shim").arg(self.program("runtime-shim"));
+        command.arg("--oci").arg(self.program("runtime-oci"));
         command.arg("--cni-config").arg(self.path("cni"));
         command.arg("--cni-plugins").arg(self.plugins.clone().unwrap_or_else(|| self.path("no-plugins")));
         command.arg("--import").arg(self.path("busybox.tar"));
