@@ -28,13 +28,23 @@ const GOVMOMI: &[GoProgram<'static>] = &[
     GoProgram { name: "vcsim", package: "github.com/vmware/govmomi/vcsim" },
 ];
 
-/// The client that judges the container runtime's streaming server; its program lies where its pins do.
+/// Clients that judge the container runtime; their programs lie where their pins do.
 const STREAMING: &str = "streaming";
+const CRI: &str = "cri";
+
+/// The program with cri-client, kubelet's library, that takes a pod through its life.
+pub(crate) fn cri_client(context: &Context) -> Result<PathBuf> {
+    own(context, CRI)
+}
 
 /// The program with client-go that judges a streaming server.
 pub(crate) fn streaming_client(context: &Context) -> Result<PathBuf> {
-    let program = GoProgram { name: STREAMING, package: go::OWN };
-    Ok(go(context, STREAMING, &[program])?.join(STREAMING))
+    own(context, STREAMING)
+}
+
+/// The program that lies in the folder of its pins.
+fn own(context: &Context, name: &str) -> Result<PathBuf> {
+    Ok(go(context, name, &[GoProgram { name, package: go::OWN }])?.join(name))
 }
 
 /// Where each of `wanted` lies, downloading and compiling what the store lacks.

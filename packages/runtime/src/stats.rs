@@ -67,7 +67,7 @@ impl Runtime {
                 annotations: config.annotations,
             }),
             cpu: runs.then(|| self.cpu(&record.id, cgroup, now)),
-            memory: runs.then(|| memory(cgroup, now)),
+            memory: runs.then(|| memory(cgroup, now)).flatten(),
             swap: runs.then(|| swap(cgroup, now)),
             io: runs.then(|| IoUsage { timestamp: now, psi: pressure(cgroup, "io.pressure") }),
             writable_layer: disk.map(|disk| FilesystemUsage {
@@ -100,7 +100,7 @@ impl Runtime {
             }),
             linux: Some(LinuxPodSandboxStats {
                 cpu: Some(self.cpu(&id, &cgroup, now)),
-                memory: Some(memory(&cgroup, now)),
+                memory: memory(&cgroup, now),
                 network: self.network(&id, now).await,
                 process: Some(ProcessUsage { timestamp: now, process_count: value(processes) }),
                 containers,
@@ -153,13 +153,14 @@ fn interfaces(table: &str) -> Vec<NetworkInterfaceUsage> {
         .collect()
 }
 
-fn memory(cgroup: &Path, now: i64) -> MemoryUsage {
-    let usage = cgroup::number(cgroup, "memory.current").unwrap_or(0);
+/// Nothing where the kernel does not count it.
+fn memory(cgroup: &Path, now: i64) -> Option<MemoryUsage> {
+    let usage = cgroup::number(cgroup, "memory.current")?;
     let key = |key: &str| cgroup::keyed(cgroup, "memory.stat", key).unwrap_or(0);
     // What can be dropped at once does not count, as kubelet's eviction sees it.
     let working_set = usage.saturating_sub(key("inactive_file"));
     let limit = cgroup::number(cgroup, "memory.max");
-    MemoryUsage {
+    Some(MemoryUsage {
         timestamp: now,
         working_set_bytes: value(working_set),
         available_bytes: limit.and_then(|limit| value(limit.saturating_sub(working_set))),
@@ -168,7 +169,7 @@ fn memory(cgroup: &Path, now: i64) -> MemoryUsage {
         page_faults: value(key("pgfault")),
         major_page_faults: value(key("pgmajfault")),
         psi: pressure(cgroup, "memory.pressure"),
-    }
+    })
 }
 
 fn swap(cgroup: &Path, now: i64) -> SwapUsage {

@@ -45,7 +45,9 @@ fn main() -> ExitCode {
         Ok(host) => host,
         Err(missing) => {
             println!("skipped: {missing}");
-            return ExitCode::SUCCESS;
+            // Whoever says where the programs are wants them tried.
+            let is_wanted = std::env::var_os("LEPTON_TEST_PROGRAMS").is_some();
+            return if is_wanted { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -15,6 +15,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("users_and_groups", users),
     ("a_container_is_stopped", stopped),
     ("errors_say_what_is_wrong", errors),
+    ("a_foreign_client_is_content", foreign),
 ];
 
 /// Starts a container.
@@ -218,4 +219,15 @@ fn errors(tokio: &Runtime, host: &mut Host) {
         );
         remove(&mut client, pod).await;
     });
+}
+
+/// k8s.io/cri-client, the library of kubelet and crictl, in a program of ours (images/boot-tests/go/cri).
+fn foreign(_: &Runtime, host: &mut Host) {
+    let Some(client) = std::env::var_os("LEPTON_TEST_CRI_CLIENT") else {
+        println!("  left out: LEPTON_TEST_CRI_CLIENT does not name the client");
+        return;
+    };
+    let words = [host.path("cri.sock"), crate::image::NAME.into(), host.path("logs/foreign")];
+    let status = std::process::Command::new(client).args(words).status().unwrap();
+    assert!(status.success(), "{status}");
 }
