@@ -21,6 +21,8 @@ use crate::{hostname, install, source};
 const FETCHER: &str = "config";
 /// Reads network and time of the config when it starts; addresses stay while it is started again.
 const NETWORK: &str = "network";
+/// Reads registries of the config when it starts; containers go on while it is started again.
+const RUNTIME: &str = "runtime";
 
 impl Services {
     /// Starts the service that fetches a config, when a source names a URL.
@@ -57,10 +59,14 @@ impl Services {
         if (&old.services, &old.containers) != (&new.services, &new.containers) {
             errors.extend(self.set_services(&new, now));
         }
-        if (&old.network, &old.time) != (&new.network, &new.time)
-            && let Some(place) = self.manager.find(NETWORK)
-        {
-            self.manager.renew(place, now);
+        let readers = [
+            (NETWORK, (&old.network, &old.time) != (&new.network, &new.time)),
+            (RUNTIME, old.registries != new.registries),
+        ];
+        for (name, is_concerned) in readers {
+            if let Some(place) = self.manager.find(name).filter(|_| is_concerned) {
+                self.manager.renew(place, now);
+            }
         }
         errors.extend(self.install(&old, &new));
         errors.extend(too_late(&old, &new).map(|key| {

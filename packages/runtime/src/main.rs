@@ -14,6 +14,7 @@ mod id;
 mod notify;
 mod pods;
 mod recover;
+mod registries;
 mod rootfs;
 mod runtime;
 mod sandbox;
@@ -51,10 +52,16 @@ use streams::Doors;
 const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
-    let Some(settings) = Settings::parse(std::env::args().skip(1)) else {
+    let Some(mut settings) = Settings::parse(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
+    let (registries, problems) = registries::read(&settings.machine_config);
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+    // Of two entries for a registry the last one counts: that of the command line.
+    settings.images.registries.splice(..0, registries);
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let done = tokio.or_cannot("start threads").and_then(|tokio| tokio.block_on(serve(settings)));
     match done {

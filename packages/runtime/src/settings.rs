@@ -26,6 +26,8 @@ pub(crate) struct Settings {
     pub(crate) cni_template: Option<PathBuf>,
     /// Address of the streaming server.
     pub(crate) streaming: SocketAddr,
+    /// The host's machine config, which names registries.
+    pub(crate) machine_config: PathBuf,
     /// Images.
     pub(crate) images: ImagesConfig,
     /// Archives and layouts that are imported at the start.
@@ -34,7 +36,7 @@ pub(crate) struct Settings {
 
 /// How it is called.
 pub(crate) const USAGE: &str = "usage: runtime [--socket FILE] [--run FOLDER] [--state FOLDER] [--shim FILE] [--oci FILE] \
-[--cni-config FOLDER] [--cni-plugins FOLDER]... [--cni-template FILE] [--streaming ADDRESS:PORT] [--registry HOST=URL]... [--ca FILE]... [--preload FOLDER]... \
+[--cni-config FOLDER] [--cni-plugins FOLDER]... [--cni-template FILE] [--streaming ADDRESS:PORT] [--machine-config FILE] [--registry HOST=URL]... [--ca FILE]... [--preload FOLDER]... \
 [--import FILE]...";
 
 impl Settings {
@@ -49,6 +51,7 @@ impl Settings {
             cni_config: "/etc/cni/net.d".into(),
             cni_plugins: vec!["/opt/cni/bin".into(), "/usr/lib/cni".into()],
             cni_template: None,
+            machine_config: "/run/lepton/config.toml".into(),
             // A port that the kernel chooses: kubelet is told the address with each call.
             streaming: SocketAddr::from(([127, 0, 0, 1], 0)),
             images: ImagesConfig::new(state.join("images")),
@@ -76,6 +79,7 @@ impl Settings {
                 "--cni-plugins" => plugins.push(value.into()),
                 "--cni-template" => settings.cni_template = Some(value.into()),
                 "--streaming" => settings.streaming = value.parse().ok()?,
+                "--machine-config" => settings.machine_config = value.into(),
                 "--registry" => settings.images.registries.push(registry(&value)?),
                 "--ca" => settings.images.ca_files.push(value.into()),
                 "--preload" => settings.images.preloaded.push(value.into()),

@@ -138,6 +138,20 @@ fn everything() {
             starts = 6
             within-s = 120
 
+            [[registries]]
+            host = "docker.io"
+            only-endpoints = true
+
+            [[registries.endpoints]]
+            url = "http://192.0.2.5:5000/hub"
+            pull-credentials = true
+
+            [[registries.endpoints]]
+            url = "https://mirror.example.org"
+            ca-file = "/etc/mirror.pem"
+            user = "robot"
+            password = "secret"
+
             [sysctl]
             "kernel.core_pattern" = "core"
             "net.ipv4.ip_forward" = "1"
@@ -187,7 +201,7 @@ server = "x"
 
             [network.links.match]
             mac = "52:54:00:12:34:56"
-            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, sysctl, console, watchdog)
+            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, registries, sysctl, console, watchdog)
             ! x.toml:2: hostname: "edge 1" is not a host name: use letters, digits and hyphens, with dots between labels, at most 64 characters (RFC 1123)
             ! x.toml:4: network.dns[1]: "192.0.2.530" is not an IP address
             ! x.toml:4: network.dns[2]: 192.0.2.53 is given already in line 4; this one is left out
@@ -199,7 +213,7 @@ server = "x"
             ! x.toml:15: network.links[1].dhcp: unknown variant `on`, expected one of `v4`, `v6`, `both`, `none`
             ! x.toml:16: network.links[2]: the link with mac 52:54:00:12:34:56 is given already in line 8; this one is left out
             ! x.toml:19: time.servers: a list is needed: put the value in [ ]
-            ! x.toml:20: kubelet: unknown key (known here: hostname, network, time, install, state, files, services, containers, sysctl, console, watchdog)
+            ! x.toml:20: kubelet: unknown key (known here: hostname, network, time, install, state, files, services, containers, registries, sysctl, console, watchdog)
         "#]],
     );
 }
@@ -271,6 +285,51 @@ routes = [{ to = "default" }, { to = "198.51.100.1/24" }, { to = "198.51.100.0/2
             ! x.toml:26: network.links[8].routes[0]: a default route needs via
             ! x.toml:26: network.links[8].routes[1].to: "198.51.100.1/24" has bits behind its prefix; the network is 198.51.100.0/24
             ! x.toml:26: network.links[8].routes[2]: 2001:db8::9 is of another family than 198.51.100.0/24
+        "#]],
+    );
+}
+
+#[test]
+fn registries() {
+    check(
+        r#"[[registries]]
+host = "docker.io"
+[[registries.endpoints]]
+url = "https://u:p@a"
+[[registries.endpoints]]
+url = "https://b"
+user = "robot"
+[[registries.endpoints]]
+url = "https://c"
+ca-file = "c.pem"
+[[registries.endpoints]]
+url = "http://d"
+pull-credentials = 1
+[[registries.endpoints]]
+url = "http://d"
+[[registries]]
+host = "docker.io"
+endpoints = [{ url = "https://e" }]
+[[registries]]
+host = "ghcr.io"
+endpoints = []
+[[registries]]
+host = "quay.io"
+"#,
+        &expect![[r#"
+            [[registries]]
+            host = "docker.io"
+
+            [[registries.endpoints]]
+            url = "http://d"
+            ! x.toml:4: registries[0].endpoints[0].url: it is not of the form http[s]://HOST[:PORT][/PREFIX]; user and password have keys of their own
+            ! x.toml:5: registries[0].endpoints[1]: user and password belong together: give both or none
+            ! x.toml:10: registries[0].endpoints[2].ca-file: "c.pem" is not the absolute path of a file
+            ! x.toml:13: registries[0].endpoints[3].pull-credentials: invalid type: integer `1`, expected a boolean
+            ! x.toml:14: registries[0].endpoints[4]: http://d is given already in line 11; this one is left out
+            ! x.toml:16: registries[1]: the registry docker.io is given already in line 1; this one is left out
+            ! x.toml:19: registries[2]: endpoints is empty: name at least one, or leave the registry out
+            ! x.toml:22: registries[3]: the key "endpoints" is missing
         "#]],
     );
 }

@@ -100,7 +100,13 @@ fn shims(host: &Host) -> Vec<usize> {
 fn killed(tokio: &Runtime, host: &mut Host) {
     let kills = std::env::var("LEPTON_TEST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let registry = registry().serve();
-    host.options = vec!["--registry".to_owned(), format!("{}={}", registry.host(), registry.url())];
+    let config = host.path("config.toml");
+    let (name, url) = (registry.host(), registry.url());
+    let text = format!(
+        "[[registries]]\nhost = {name:?}\nonly-endpoints = true\nendpoints = [{{ url = {url:?} }}]\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    host.options = vec!["--machine-config".to_owned(), config.display().to_string()];
     host.kill();
     host.start();
     if host.plugins() {

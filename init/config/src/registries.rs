@@ -1,0 +1,220 @@
+//! `[[registries]]`: where container images come from besides the registries that they name, and how those are reached.
+
+use std::fmt;
+
+use crate::field::{Place, Reader};
+use crate::table::{Check, table};
+use crate::text::text_type;
+
+/// RFC 1035 section 2.3.4, in text form.
+const MAX_HOST: usize = 253;
+/// The longest URL of an endpoint; what is asked there is put behind it.
+const MAX_URL: usize = 1024;
+
+table! {
+    /// How one registry of container images is reached. Without an entry: over HTTPS, by its own name.
+    struct Registry {
+        required {
+            /// The registry as names of images begin with it, with its port if they have one: `docker.io`, `registry.example:5000`.
+            host: RegistryHost,
+            /// Where it is asked, in this order. The registry itself comes last, unless it is one of them.
+            endpoints: Vec<RegistryEndpoint>,
+        }
+        optional {
+            /// Whether nothing but the endpoints is asked. Without this key: no.
+            only_endpoints: Option<bool>,
+        }
+    }
+}
+
+table! {
+    /// A place that answers for a registry: a mirror, or the registry itself.
+    struct RegistryEndpoint {
+        required {
+            /// `https://HOST[:PORT][/PREFIX]`. With `http://` it is asked in plain HTTP, which nothing else allows.
+            url: RegistryUrl,
+        }
+        optional {
+            /// A file of PEM certificates that it must be verified by, instead of the host's own.
+            ca_file: Option<CaFile>,
+            /// The user that it is told, for this place alone.
+            user: Option<String>,
+            /// The password of that user.
+            password: Option<String>,
+            /// Whether it gets the credentials that come with a pull although it is not the registry itself. Without this
+            /// key: no.
+            pull_credentials: Option<bool>,
+        }
+    }
+}
+
+text_type!(
+    /// The registry of an image's name: `HOST[:PORT]`.
+    RegistryHost(String),
+    parse = |text| {
+        let message = || format!("{text:?} is not the registry of an image's name: HOST or HOST:PORT, without a scheme");
+        is_authority(text).then(|| text.to_owned()).ok_or_else(message)
+    },
+    pattern = r"^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$"
+);
+
+text_type!(
+    /// Where a registry is asked: `http[s]://HOST[:PORT][/PREFIX]`.
+    RegistryUrl(String),
+    parse = |text| {
+        // What stands before an @ may be a password, and mistakes are shown.
+        let shown = if text.contains('@') { "it" } else { text };
+        let message = || format!("{shown} is not of the form http[s]://HOST[:PORT][/PREFIX]; user and password have keys of their own");
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let (authority, path) = rest.map(|rest| rest.split_once('/').unwrap_or((rest, ""))).ok_or_else(message)?;
+        let is_plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._~-".contains(&byte));
+        (is_authority(authority) && is_plain && text.len() <= MAX_URL).then(|| text.to_owned()).ok_or_else(message)
+    },
+    pattern = r"^https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9/._~-]*)?$"
+);
+
+text_type!(
+    /// The absolute path of a file.
+    CaFile(String),
+    parse = |text| {
+        let is_path = text.starts_with('/') && !text.ends_with('/') && !text.contains('\0') && text.len() <= 4000;
+        is_path.then(|| text.to_owned()).ok_or_else(|| format!("{text:?} is not the absolute path of a file"))
+    },
+    pattern = r"^/[^\u0000]*[^/\u0000]$"
+);
+
+/// Whether it is `HOST[:PORT]`, with brackets around an IPv6 address.
+fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    let is_name = |host: &str| {
+        !host.is_empty()
+            && host.len() <= MAX_HOST
+            && host.split('.').all(|label| !label.is_empty())
+            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
+    };
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => is_name(host),
+    };
+    is_host && port.is_none_or(is_port)
+}
+
+impl Check for Registry {
+    fn check(self, place: Place<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        // Without any of its endpoints it would be asked over the network that they were to spare it.
+        if self.endpoints.is_empty() {
+            reader.report(
+                place.offset,
+                place.key,
+                "endpoints is empty: name at least one, or leave the registry out",
+            );
+            return None;
+        }
+        Some(self)
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(format!("the registry {}", self.host))
+    }
+}
+
+impl Check for RegistryEndpoint {
+    /// An endpoint that lost one of these would be asked as somebody else, or trusted by other rules.
+    const VITAL: &'static [&'static str] = &["ca-file", "user", "password"];
+
+    fn check(self, place: Place<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        if self.user.is_some() != self.password.is_some() {
+            reader.report(place.offset, place.key, "user and password belong together: give both or none");
+            return None;
+        }
+        if self.user.as_ref().is_some_and(|user| user.contains(':')) {
+            reader.report(
+                place.offset,
+                place.key,
+                "user has a colon, which ends it in basic authentication (RFC 7617)",
+            );
+            return None;
+        }
+        Some(self)
+    }
+
+    fn identity(&self) -> Option<String> {
+        Some(self.url.to_string())
+    }
+}
+
+macro_rules! as_text {
+    ($($name:ident),+) => {$(
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )+};
+}
+as_text!(CaFile, RegistryHost, RegistryUrl);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts() {
+        for good in
+            ["docker.io", "registry.example:5000", "localhost", "192.0.2.1:80", "[2001:db8::1]:5000", "[::1]"]
+        {
+            assert!(good.parse::<RegistryHost>().is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            ":80",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a/b",
+            "https://a",
+            "a@b",
+            "::1",
+            "[::g]",
+            "a..b",
+            "a b",
+        ] {
+            assert!(bad.parse::<RegistryHost>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn urls() {
+        for good in
+            ["https://a", "http://192.0.2.1:5000", "https://[2001:db8::1]:5000/docker/hub", "https://a/"]
+        {
+            assert!(good.parse::<RegistryUrl>().is_ok(), "{good}");
+        }
+        for bad in [
+            "a",
+            "ftp://a",
+            "https://",
+            "https:///x",
+            "https://u:p@a",
+            "https://a/?x",
+            "https://a/#x",
+            "https://a/ b",
+        ] {
+            assert!(bad.parse::<RegistryUrl>().is_err(), "{bad}");
+        }
+    }
+}
