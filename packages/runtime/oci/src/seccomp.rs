@@ -85,8 +85,7 @@ fn action(action: LinuxSeccompAction, number: Option<u32>) -> Result<SeccompActi
 /// Adds the rules for one entry. A call that this architecture does not have needs none, as with libseccomp.
 fn add(rules: &mut Rules, call: &LinuxSyscall) -> Result<(), SeccompError> {
     for name in call.names() {
-        let Ok(number) = Sysno::from_str(name) else { continue };
-        let number = i64::from(number.id());
+        let Some(number) = number(name) else { continue };
         let args = call.args().as_deref().unwrap_or_default();
         if args.is_empty() {
             // No conditions: it replaces narrower rules.
@@ -101,6 +100,14 @@ fn add(rules: &mut Rules, call: &LinuxSyscall) -> Result<(), SeccompError> {
         }
     }
     Ok(())
+}
+
+/// The number of a call by its name in the kernel, as lists of system calls have it.
+fn number(name: &str) -> Option<i64> {
+    // The crate has one call of arm64 under the name of the C library's function.
+    let other = if name == "newfstatat" { "fstatat" } else { name };
+    let number = Sysno::from_str(name).or_else(|_| Sysno::from_str(other)).ok()?;
+    Some(i64::from(number.id()))
 }
 
 fn condition(arg: &LinuxSeccompArg) -> Result<SeccompCondition, SeccompError> {
@@ -139,6 +146,16 @@ mod tests {
         ))
         .unwrap();
         assert_eq!(programs.len(), 2);
+    }
+
+    /// What every program needs that opens a file, by the kernel's names: each must have a number on each architecture.
+    #[test]
+    fn names_are_those_of_the_kernel() {
+        for name in ["newfstatat", "openat", "mkdirat", "fstat", "statx", "getdents64", "utimensat", "writev"]
+        {
+            assert!(number(name).is_some(), "{name}");
+        }
+        assert_eq!(number("no_such_call"), None);
     }
 
     #[test]
