@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lepton_cri::v1::{
-    ContainerConfig, ContainerEventType, LinuxContainerResources, MountPropagation, NamespaceMode,
-    PodSandboxState,
+    ContainerConfig, ContainerEventType, LinuxContainerResources, NamespaceMode, PodSandboxState,
 };
 use lepton_runtime_shim::log::MAX_BYTES;
 use lepton_runtime_shim::protocol::{Create, Reply, Request};
@@ -19,8 +18,7 @@ use crate::runtime::Runtime;
 use crate::sandbox::Sandbox;
 use crate::settings::make_private;
 use crate::spec::{self, Order};
-use crate::user_namespace::UserNamespace;
-use crate::{cgroup, files, id, pods, rootfs, signals, sys, user};
+use crate::{cgroup, files, id, pods, rootfs, signals, sys, user, volumes};
 
 /// How long processes may take to die of SIGKILL: those that wait for a disk take some time.
 const DYING: Duration = Duration::from_secs(60);
@@ -64,7 +62,7 @@ impl Runtime {
         &self,
         id: &str,
         sandbox: &Sandbox,
-        config: ContainerConfig,
+        mut config: ContainerConfig,
     ) -> Result<Container> {
         let wanted = config.image.clone().unwrap_or_default();
         let image = self.images.get(&wanted.image)?;
@@ -84,11 +82,11 @@ impl Runtime {
             }
             None => make_folder(&root, &working_folder)?,
         }
-        let mapped = map_volumes(&config, user_namespace.as_ref(), &folder)?;
         let cgroup = sandbox.cgroup().join(id);
         let pod_folder = self.settings.pod_run(&sandbox.id());
+        let mounts = self.volumes(id, &mut config.mounts, user_namespace.as_ref()).await?;
         let order = Order {
-            config: &mapped,
+            config: &ContainerConfig { mounts, ..config.clone() },
             image: &image.config,
             sandbox,
             pod_folder: &pod_folder,
@@ -249,7 +247,9 @@ impl Runtime {
         files::remove_folder(&folder).or_cannot(format!("remove {}", folder.display()))?;
         files::remove_folder(&self.settings.oci_state().join(id))
             .or_cannot("remove the container maker's state")?;
-        self.images.remove_snapshot(id).await?;
+        for key in self.images.snapshots().iter().filter(|key| volumes::owner(key) == id) {
+            self.images.remove_snapshot(key).await?;
+        }
         let state = self.settings.container_state(id);
         files::remove_folder(&state).or_cannot(format!("remove {}", state.display()))
     }
@@ -311,35 +311,6 @@ fn merge(resources: &mut LinuxContainerResources, wanted: LinuxContainerResource
         resources.hugepage_limits = wanted.hugepage_limits;
     }
     resources.unified.extend(wanted.unified);
-}
-
-/// The configuration with volumes whose owners are mapped: what CRI wants mapped is mounted below the container's folder.
-fn map_volumes(
-    config: &ContainerConfig,
-    user: Option<&UserNamespace>,
-    folder: &Path,
-) -> Result<ContainerConfig> {
-    let mut config = config.clone();
-    for (place, mount) in config.mounts.iter_mut().enumerate() {
-        if mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty() {
-            continue;
-        }
-        let target = &mount.container_path;
-        let Some(user) = user.filter(|user| user.is(&mount.uid_mappings, &mount.gid_mappings)) else {
-            return Err(Failure::invalid(format!("{target}: its mappings are not those of the pod")));
-        };
-        if mount.propagation() != MountPropagation::PropagationPrivate {
-            return Err(Failure::invalid(format!("{target}: a mount with mappings cannot propagate")));
-        }
-        let volumes = folder.join("volumes");
-        make_private(&volumes).or_cannot(format!("make {}", volumes.display()))?;
-        let mapped = volumes.join(place.to_string());
-        user.bind(Path::new(&mount.host_path), &mapped)?;
-        mount.host_path = mapped.display().to_string();
-        mount.uid_mappings.clear();
-        mount.gid_mappings.clear();
-    }
-    Ok(config)
 }
 
 /// Makes a folder in a root file system, without leaving it through links.

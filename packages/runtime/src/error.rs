@@ -56,6 +56,11 @@ impl Failure {
         Self::new(Code::Internal, message)
     }
 
+    /// The same with a word before what it says, by which callers know it.
+    pub(crate) fn within(self, word: &str) -> Self {
+        Self { message: format!("{word}: {}", self.message), ..self }
+    }
+
     /// Whether there is no such thing.
     pub(crate) fn is_not_found(&self) -> bool {
         self.code == Code::NotFound

@@ -30,6 +30,7 @@ mod sys;
 mod terminal;
 mod user;
 mod user_namespace;
+mod volumes;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -11,7 +11,7 @@ use crate::container::{self, Container, Life};
 use crate::error::{Result, chain};
 use crate::runtime::Runtime;
 use crate::sandbox::{self, OWN_CGROUP, Sandbox};
-use crate::{cgroup, cni, files, rootfs};
+use crate::{cgroup, cni, files, rootfs, volumes};
 
 impl Runtime {
     /// Gets to know what there is.
@@ -179,7 +179,7 @@ impl Runtime {
             }
         }
         let mut containers = files::names(&self.settings.run.join("containers"));
-        containers.extend(self.images.snapshots());
+        containers.extend(self.images.snapshots().iter().map(|key| volumes::owner(key).to_owned()));
         containers.sort();
         containers.dedup();
         for id in containers {

@@ -1,15 +1,18 @@
-//! Mounts of the host's side: root file systems from snapshots, and a pod's shared memory. They are all below the
-//! runtime's folder, so that one look at the mount table finds what is left over.
+//! Mounts of the host's side: root file systems and images from snapshots, and a pod's shared memory. They are all below
+//! the runtime's folder, so that one look at the mount table finds what is left over.
 
 use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use lepton_runtime_images::Snapshot;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
+    unmount,
 };
 
 use crate::error::{Context as _, Result};
@@ -21,11 +24,8 @@ pub(crate) fn mount_snapshot(snapshot: &Snapshot, target: &Path, user: Option<&U
     fs::create_dir_all(target).or_cannot(format!("make {}", target.display()))?;
     // overlayfs keeps what it needs of these.
     let mut passing = Passing::default();
-    let mut lower = snapshot.lower.clone();
+    let lower = layers(snapshot, target, user, &mut passing)?;
     if let Some(user) = user {
-        for (place, layer) in lower.iter_mut().enumerate() {
-            *layer = passing.bind(user, layer, target.with_extension(format!("layer-{place}")))?;
-        }
         // Changes are written as the namespace's users: overlayfs itself, which is the host's root, could make nothing on
         // a mount that does not map that one.
         let (uid, gid) = user.root();
@@ -43,10 +43,59 @@ pub(crate) fn mount_snapshot(snapshot: &Snapshot, target: &Path, user: Option<&U
         // when it is unmounted, and a snapshot of an earlier boot is never mounted again.
         fsconfig_set_flag(&context, "volatile")?;
         fsconfig_create(&context)?;
-        let mounted = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-        move_mount(&mounted, "", rustix::fs::CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        put(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?, target)
     };
     mounted().or_cannot(format!("mount the root file system of {}", snapshot.key))
+}
+
+/// The layers of a snapshot, the uppermost first; for a user namespace, with their owners mapped.
+fn layers(
+    snapshot: &Snapshot,
+    target: &Path,
+    user: Option<&UserNamespace>,
+    passing: &mut Passing,
+) -> Result<Vec<PathBuf>> {
+    let mut layers = snapshot.lower.clone();
+    if let Some(user) = user {
+        for (place, layer) in layers.iter_mut().enumerate() {
+            *layer = passing.bind(user, layer, target.with_extension(format!("layer-{place}")))?;
+        }
+    }
+    Ok(layers)
+}
+
+/// Mounts the image of a snapshot read-only: its layers alone, without the folder that takes changes.
+pub(crate) fn mount_image(snapshot: &Snapshot, target: &Path, user: Option<&UserNamespace>) -> Result<()> {
+    fs::create_dir_all(target).or_cannot(format!("make {}", target.display()))?;
+    let mut passing = Passing::default();
+    let mut lower = layers(snapshot, target, user, &mut passing)?;
+    // Where nothing takes changes, overlayfs wants two folders, and an image may have one layer: an empty one is below.
+    lower.push(snapshot.work.clone());
+    let mounted = || -> rustix::io::Result<()> {
+        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        for lower in &lower {
+            fsconfig_set_string(&context, "lowerdir+", lower.as_path())?;
+        }
+        fsconfig_create(&context)?;
+        put(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)?, target)
+    };
+    mounted().or_cannot(format!("mount image {}", snapshot.image))
+}
+
+/// Puts a folder of what is mounted in the place of the whole. Its path is followed within the mount: neither links nor
+/// `..` lead out of it.
+pub(crate) fn narrow(target: &Path, folder: &Path) -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let whole = rustix::fs::open(target, flags, Mode::empty())?;
+    let found = openat2(&whole, folder, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+    let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let part = open_tree(found.as_fd(), "", clone | OpenTreeFlags::AT_EMPTY_PATH)?;
+    unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+    put(part, target)
+}
+
+fn put(mounted: OwnedFd, target: &Path) -> rustix::io::Result<()> {
+    move_mount(mounted, "", rustix::fs::CWD, target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
 }
 
 /// Mounts the shared memory of a pod; 64 MiB, as every runtime gives.

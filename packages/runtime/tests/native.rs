@@ -30,6 +30,8 @@ mod restart;
 #[path = "../images/tests/images/stub.rs"]
 #[expect(dead_code, reason = "tests of images use the rest")]
 mod stub;
+#[path = "native/volumes.rs"]
+mod volumes;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -51,7 +53,8 @@ fn main() -> ExitCode {
         }
     };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let scenarios: Vec<Scenario> = [pods::ALL, containers::ALL, restart::ALL, load::ALL, ctr::ALL].concat();
+    let scenarios: Vec<Scenario> =
+        [pods::ALL, containers::ALL, volumes::ALL, restart::ALL, load::ALL, ctr::ALL].concat();
     let mut failed = 0;
     for (name, scenario) in scenarios {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {

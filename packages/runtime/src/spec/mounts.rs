@@ -86,9 +86,6 @@ fn bind(mount: &Mount) -> Result<Value> {
     if target.is_empty() || !target.starts_with('/') {
         return Err(Failure::invalid(format!("mount target {target:?} is not absolute")));
     }
-    if mount.image.as_ref().is_some_and(|image| !image.image.is_empty()) {
-        return Err(Failure::unimplemented(format!("{target}: images as mounts are not supported")));
-    }
     if !mount.uid_mappings.is_empty() || !mount.gid_mappings.is_empty() {
         return Err(Failure::unimplemented(format!("{target}: mounts with mapped ids are not supported")));
     }

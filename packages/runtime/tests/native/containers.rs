@@ -69,7 +69,7 @@ pub(crate) async fn remove(client: &mut Client, pod: String) {
 }
 
 /// Waits until a log has a word.
-async fn logged(host: &Host, log: &str, word: &str) {
+pub(crate) async fn logged(host: &Host, log: &str, word: &str) {
     let begin = Instant::now();
     let log = host.path("logs").join(log);
     while !std::fs::read_to_string(&log).is_ok_and(|text| text.contains(word)) {

@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use lepton_cri::v1 as cri;
+use lepton_cri::v1::image_service_client::ImageServiceClient;
 use lepton_cri::v1::runtime_service_client::RuntimeServiceClient;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
 use rustix::thread::UnshareFlags;
@@ -120,6 +121,11 @@ impl Host {
     /// A client.
     pub(crate) async fn client(&self) -> Client {
         runtime_client(self.channel()().await.unwrap())
+    }
+
+    /// A client for images.
+    pub(crate) async fn images(&self) -> ImageServiceClient<Channel> {
+        ImageServiceClient::new(self.channel()().await.unwrap())
     }
 
     /// Connects to the runtime; not when it is away. It may be taken to other threads.

@@ -1,10 +1,12 @@
-//! An image with busybox, as `docker save` writes it.
+//! An image with busybox, and one with nothing but files in two layers, as `docker save` writes them.
 
 use std::fs::File;
 use std::path::Path;
 
 /// Its name.
 pub(crate) const NAME: &str = "test.example/busybox:1";
+/// The one to mount.
+pub(crate) const VOLUME: &str = "test.example/volume:1";
 
 /// Programs of busybox that the scenarios use.
 const PROGRAMS: [&str; 15] = [
@@ -12,19 +14,46 @@ const PROGRAMS: [&str; 15] = [
     "stat", "test",
 ];
 
-/// Writes the archive.
+/// Writes the archive, with both images.
 pub(crate) fn write(busybox: &Path, archive: &Path) {
+    let mut out = tar::Builder::new(File::create(archive).unwrap());
+    let images = [
+        image(&mut out, NAME, &[programs(busybox)]),
+        image(&mut out, VOLUME, &[volume_below(), volume_above()]),
+    ];
+    let manifest = serde_json::json!(images).to_string();
+    add(&mut out, "manifest.json", tar::EntryType::Regular, 0o644, manifest.as_bytes());
+    out.finish().unwrap();
+}
+
+/// Writes the parts of one image; gives its entry of the manifest.
+fn image(out: &mut tar::Builder<File>, name: &str, layers: &[Vec<u8>]) -> serde_json::Value {
+    let digests: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
+    let diff_ids: Vec<String> = digests.iter().map(|digest| format!("sha256:{digest}")).collect();
+    let config = serde_json::json!({
+        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        "os": "linux",
+        "config": {"Env": ["PATH=/bin", "FROM_IMAGE=1"], "Cmd": ["/bin/sh"], "WorkingDir": "/tmp"},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+    })
+    .to_string();
+    let config_name = format!("{}.json", digest(config.as_bytes()));
+    add(out, &config_name, tar::EntryType::Regular, 0o644, config.as_bytes());
+    let files: Vec<String> = digests.iter().map(|digest| format!("{digest}.tar")).collect();
+    for (file, layer) in files.iter().zip(layers) {
+        add(out, file, tar::EntryType::Regular, 0o644, layer);
+    }
+    serde_json::json!({"Config": config_name, "RepoTags": [name], "Layers": files})
+}
+
+fn programs(busybox: &Path) -> Vec<u8> {
     let mut layer = tar::Builder::new(Vec::new());
     for folder in ["bin", "etc", "tmp", "proc", "sys", "dev", "root"] {
         add(&mut layer, &format!("{folder}/"), tar::EntryType::Directory, 0o755, &[]);
     }
     add(&mut layer, "bin/busybox", tar::EntryType::Regular, 0o755, &std::fs::read(busybox).unwrap());
     for program in PROGRAMS {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(tar::EntryType::Symlink);
-        header.set_mode(0o777);
-        header.set_size(0);
-        layer.append_link(&mut header, format!("bin/{program}"), "busybox").unwrap();
+        link(&mut layer, &format!("bin/{program}"), "busybox");
     }
     add(
         &mut layer,
@@ -40,23 +69,33 @@ pub(crate) fn write(busybox: &Path, archive: &Path) {
         0o644,
         b"root:x:0:\nweb:x:1001:\nextra:x:1002:web\n",
     );
-    let layer = layer.into_inner().unwrap();
-    let digest = digest(&layer);
-    let config = serde_json::json!({
-        "architecture": if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
-        "os": "linux",
-        "config": {"Env": ["PATH=/bin", "FROM_IMAGE=1"], "Cmd": ["/bin/sh"], "WorkingDir": "/tmp"},
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
-    })
-    .to_string();
-    let config_name = format!("{}.json", self::digest(config.as_bytes()));
-    let manifest =
-        serde_json::json!([{"Config": config_name, "RepoTags": [NAME], "Layers": ["layer.tar"]}]).to_string();
-    let mut out = tar::Builder::new(File::create(archive).unwrap());
-    add(&mut out, &config_name, tar::EntryType::Regular, 0o644, config.as_bytes());
-    add(&mut out, "layer.tar", tar::EntryType::Regular, 0o644, &layer);
-    add(&mut out, "manifest.json", tar::EntryType::Regular, 0o644, manifest.as_bytes());
-    out.finish().unwrap();
+    layer.into_inner().unwrap()
+}
+
+/// Files that the layer above replaces and removes, and links that would lead out.
+fn volume_below() -> Vec<u8> {
+    let mut layer = tar::Builder::new(Vec::new());
+    for (path, text) in [("data/old", "below"), ("data/gone", "below"), ("etc/here", "of the image")] {
+        add(&mut layer, path, tar::EntryType::Regular, 0o644, text.as_bytes());
+    }
+    link(&mut layer, "absolute", "/etc");
+    link(&mut layer, "data/upwards", "../../../../etc");
+    layer.into_inner().unwrap()
+}
+
+fn volume_above() -> Vec<u8> {
+    let mut layer = tar::Builder::new(Vec::new());
+    add(&mut layer, "data/old", tar::EntryType::Regular, 0o644, b"above");
+    add(&mut layer, "data/.wh.gone", tar::EntryType::Regular, 0o644, b"");
+    layer.into_inner().unwrap()
+}
+
+fn link(layer: &mut tar::Builder<Vec<u8>>, path: &str, target: &str) {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Symlink);
+    header.set_mode(0o777);
+    header.set_size(0);
+    layer.append_link(&mut header, path, target).unwrap();
 }
 
 fn add<W: std::io::Write>(

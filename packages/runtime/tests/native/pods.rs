@@ -90,7 +90,7 @@ fn network(tokio: &Runtime, host: &mut Host) {
 }
 
 /// A bridge with addresses of both families.
-pub(crate) fn write_network(host: &Host, name: &str, subnet: &str) {
+fn write_network(host: &Host, name: &str, subnet: &str) {
     let list = serde_json::json!({"cniVersion": "1.0.0", "name": name, "plugins": [
         {"type": "bridge", "bridge": format!("cni-{name}"), "isGateway": true, "ipMasq": false,
          "ipam": {"type": "host-local", "dataDir": host.path("ipam"), "ranges": [[{"subnet": subnet}],
@@ -127,17 +127,17 @@ fn users(tokio: &Runtime, host: &mut Host) {
         let pod = client.run_pod_sandbox(request).await.unwrap().into_inner().pod_sandbox_id;
         let text = "cat /proc/self/uid_map; id -u; echo x > /new && stat -c 'new %u' /new; stat -c 'old %u' /bin/busybox; \
             stat -c 'volume %u' /volume/of-root; echo y > /volume/made; stat -c 'shm %u' /dev/shm; \
-            stat -c 'hosts %u' /etc/hosts; hostname inside && hostname; mount -t tmpfs x /tmp && echo mounted; \
+            stat -c 'hosts %u' /etc/hosts; stat -c 'image %u' /image/old; hostname inside && hostname; mount -t tmpfs x /tmp && echo mounted; \
             echo 1 > /proc/sys/vm/drop_caches || echo no host";
         let mut container = script("a", text);
         container.working_dir = "/made/for/it".to_owned();
-        container.mounts = vec![cri::Mount {
-            container_path: "/volume".to_owned(),
-            host_path: volume.display().to_string(),
-            uid_mappings: vec![map],
-            gid_mappings: vec![map],
-            ..Default::default()
-        }];
+        let image = crate::volumes::volume(crate::image::VOLUME, "/image", "data");
+        let host_path = volume.display().to_string();
+        let folder = cri::Mount { container_path: "/volume".to_owned(), host_path, ..Default::default() };
+        container.mounts = vec![folder, image];
+        for mount in &mut container.mounts {
+            (mount.uid_mappings, mount.gid_mappings) = (vec![map], vec![map]);
+        }
         let context = container.linux.as_mut().unwrap().security_context.as_mut().unwrap();
         context.namespace_options = Some(options);
         context.capabilities = Some(cri::Capability {
@@ -149,7 +149,7 @@ fn users(tokio: &Runtime, host: &mut Host) {
         assert_eq!(code, 0, "{log}");
         let words: Vec<&str> = log.split_whitespace().collect();
         assert!(words.windows(3).any(|three| three == ["0", "200000", "65536"]), "{log}");
-        for expected in ["new 0", "old 0", "volume 0", "shm 0", "hosts 0", "inside", "mounted", "no host"] {
+        for expected in ["new 0", "old 0", "volume 0", "shm 0", "hosts 0", "image 0", "inside", "mounted", "no host"] {
             assert!(log.contains(expected), "{expected}: {log}");
         }
         crate::containers::remove(&mut client, pod).await;
