@@ -1,5 +1,6 @@
 //! What must hold of images, pods and containers, and of a runtime that goes away. Networks are in `network`.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use lepton_cri::v1 as cri;
@@ -8,6 +9,17 @@ use tokio::runtime::Runtime;
 use crate::host::{self, PATIENCE, Taken};
 use crate::judge::holds;
 use crate::pods::{Client, IMAGE, PodConfig, refused};
+
+/// Metrics that are there for devices which a container used.
+const OF_DEVICES: [&str; 5] = [
+    "container_blkio_device_usage_total",
+    "container_fs_reads_bytes_total",
+    "container_fs_reads_total",
+    "container_fs_writes_bytes_total",
+    "container_fs_writes_total",
+];
+/// The container has none.
+const QUOTA: &str = "container_spec_cpu_quota";
 
 pub(crate) fn version(tokio: &Runtime) -> Result<String, String> {
     tokio.block_on(async {
@@ -109,6 +121,29 @@ pub(crate) fn stats(tokio: &Runtime) -> Result<String, String> {
         client.stop(&container, 0).await?;
         client.remove(pod).await?;
         Ok(format!("cpu-ms={} memory-kib={} disk-kib={}", cpu / 1_000_000, memory >> 10, disk >> 10))
+    })
+}
+
+/// Every metric has a value, but for those that need a device to have been read from or written to.
+pub(crate) fn metrics(tokio: &Runtime) -> Result<String, String> {
+    tokio.block_on(async {
+        let mut client = Client::connect().await?;
+        let pod = client.pod(&PodConfig::own_network("metrics")).await?;
+        let container = client.start(&pod, "metrics", "sleep 1000000").await?;
+        let request = cri::ListMetricDescriptorsRequest {};
+        let known = client.runtime.list_metric_descriptors(request).await.map_err(refused)?.into_inner();
+        let request = cri::ListPodSandboxMetricsRequest {};
+        let answer = client.runtime.list_pod_sandbox_metrics(request).await.map_err(refused)?.into_inner();
+        let [found] = &answer.pod_metrics[..] else { return Err(format!("{:?}", answer.pod_metrics)) };
+        let of_containers = found.container_metrics.iter().flat_map(|one| &one.metrics);
+        let there: BTreeSet<&str> =
+            found.metrics.iter().chain(of_containers).map(|metric| metric.name.as_str()).collect();
+        let mut missing: Vec<&str> = known.descriptors.iter().map(|one| one.name.as_str()).collect();
+        missing.retain(|name| !there.contains(name) && !OF_DEVICES.contains(name) && *name != QUOTA);
+        holds(missing.is_empty() && !there.is_empty(), || format!("without a value: {missing:?}"))?;
+        client.stop(&container, 0).await?;
+        client.remove(pod).await?;
+        Ok(format!("names={}", there.len()))
     })
 }
 

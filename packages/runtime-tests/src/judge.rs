@@ -11,12 +11,13 @@ use crate::{cases, host, network, say};
 /// What is looked at: facts for the line, or what did not hold.
 type Case = fn(&Runtime) -> Result<String, String>;
 
-const CASES: [(&str, Case); 10] = [
+const CASES: [(&str, Case); 11] = [
     ("version", cases::version),
     ("image", cases::preloaded),
     ("host-network", cases::host_network),
     ("exec", cases::exec),
     ("stats", cases::stats),
+    ("metrics", cases::metrics),
     ("pod-network", network::pod),
     ("host-port", network::host_port),
     ("restarted", cases::restarted),

@@ -11,6 +11,7 @@ mod error;
 mod exec;
 mod files;
 mod id;
+mod metrics;
 mod notify;
 mod pods;
 mod recover;

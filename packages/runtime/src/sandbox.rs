@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use lepton_cri::v1::{NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata, PodSandboxState};
+use lepton_cri::v1::{
+    LinuxContainerResources, NamespaceMode, NamespaceOption, PodSandboxConfig, PodSandboxMetadata,
+    PodSandboxState,
+};
 use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
@@ -41,12 +44,22 @@ pub(crate) struct Attachment {
     pub(crate) result: serde_json::Value,
 }
 
+/// What a pod may use in all, which changes as its containers' resources do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Resources {
+    /// The pod itself.
+    pub(crate) overhead: Option<LinuxContainerResources>,
+    /// The sum of its containers.
+    pub(crate) containers: Option<LinuxContainerResources>,
+}
+
 /// A pod sandbox.
 #[derive(Debug)]
 pub(crate) struct Sandbox {
-    /// What was asked for.
+    /// What was asked for; its resources are those of the beginning.
     pub(crate) config: PodSandboxConfig,
     record: Mutex<Record>,
+    resources: Mutex<Resources>,
     /// One start, stop or removal at a time.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
@@ -57,7 +70,14 @@ const RECORD: &str = "record.json";
 impl Sandbox {
     /// A new one.
     pub(crate) fn new(config: PodSandboxConfig, record: Record) -> Self {
-        Self { config, record: Mutex::new(record), turn: tokio::sync::Mutex::new(()) }
+        let linux = config.linux.clone().unwrap_or_default();
+        let resources = Resources { overhead: linux.overhead, containers: linux.resources };
+        Self {
+            config,
+            record: Mutex::new(record),
+            resources: Mutex::new(resources),
+            turn: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// One that was written down.
@@ -71,9 +91,30 @@ impl Sandbox {
     /// Writes it down.
     pub(crate) fn save(&self, folder: &Path) -> Result<()> {
         std::fs::create_dir_all(folder).or_cannot(format!("make {}", folder.display()))?;
-        files::write(&folder.join(CONFIG), &self.config.encode_to_vec())
+        let mut config = self.config.clone();
+        let resources = self.resources();
+        if resources != Resources::default() {
+            let linux = config.linux.get_or_insert_default();
+            (linux.overhead, linux.resources) = (resources.overhead, resources.containers);
+        }
+        files::write(&folder.join(CONFIG), &config.encode_to_vec())
             .or_cannot("write a pod's configuration")?;
         files::write_json(&folder.join(RECORD), &self.record()).or_cannot("write a pod's record")
+    }
+
+    /// What it may use now.
+    pub(crate) fn resources(&self) -> Resources {
+        self.resources.lock().expect("no holder panics").clone()
+    }
+
+    /// Changes what it may use; what is not given stays.
+    pub(crate) fn set_resources(&self, new: Resources) {
+        let mut resources = self.resources.lock().expect("no holder panics");
+        let old = std::mem::take(&mut *resources);
+        *resources = Resources {
+            overhead: new.overhead.or(old.overhead),
+            containers: new.containers.or(old.containers),
+        };
     }
 
     /// What is known now.
@@ -143,4 +184,23 @@ pub(crate) fn name(metadata: &PodSandboxMetadata) -> Result<String> {
         return Err(Failure::invalid("a pod sandbox needs a name, a namespace and a uid"));
     }
     Ok(format!("{}_{}_{}_{}", metadata.name, metadata.namespace, metadata.uid, metadata.attempt))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resources_change_and_stay() {
+        let of = |cpu_shares| Some(LinuxContainerResources { cpu_shares, ..Default::default() });
+        let folder = tempfile::tempdir().unwrap();
+        let sandbox = Sandbox::new(PodSandboxConfig::default(), Record::default());
+        sandbox.save(folder.path()).unwrap();
+        assert_eq!(Sandbox::load(folder.path()).unwrap().config, PodSandboxConfig::default());
+        sandbox.set_resources(Resources { overhead: of(10), containers: of(20) });
+        sandbox.set_resources(Resources { overhead: None, containers: of(30) });
+        sandbox.save(folder.path()).unwrap();
+        let read = Sandbox::load(folder.path()).unwrap();
+        assert_eq!(read.resources(), Resources { overhead: of(10), containers: of(30) });
+    }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use lepton_cri::v1::{
     Container as ShownContainer, ContainerFilter, ContainerResources, ContainerStatus, ContainerUser,
-    ImageSpec, LinuxPodSandboxStatus, Namespace, PodIp, PodSandbox, PodSandboxFilter,
-    PodSandboxNetworkStatus, PodSandboxStatus,
+    ImageSpec, LinuxContainerResources, LinuxPodSandboxStatus, Namespace, PodIp, PodSandbox,
+    PodSandboxFilter, PodSandboxNetworkStatus, PodSandboxStatus,
 };
 
 use crate::container::{Container, Life};
@@ -36,6 +36,34 @@ pub(crate) fn of_sandbox(sandbox: &Sandbox) -> PodSandboxStatus {
         annotations: sandbox.config.annotations.clone(),
         runtime_handler: record.handler,
     }
+}
+
+/// Resources in the words of CRI, for people; what is not limited is left out.
+pub(crate) fn resources(resources: &LinuxContainerResources) -> serde_json::Value {
+    let numbers = [
+        ("cpu_period", resources.cpu_period),
+        ("cpu_quota", resources.cpu_quota),
+        ("cpu_shares", resources.cpu_shares),
+        ("memory_limit_in_bytes", resources.memory_limit_in_bytes),
+        ("memory_swap_limit_in_bytes", resources.memory_swap_limit_in_bytes),
+        ("oom_score_adj", resources.oom_score_adj),
+    ];
+    let numbers = numbers.into_iter().filter(|(_, number)| *number != 0);
+    let words = [("cpuset_cpus", &resources.cpuset_cpus), ("cpuset_mems", &resources.cpuset_mems)];
+    let words = words.into_iter().filter(|(_, word)| !word.is_empty());
+    let mut shown: serde_json::Map<String, serde_json::Value> =
+        numbers.map(|(name, number)| (name.to_owned(), number.into())).collect();
+    shown.extend(words.map(|(name, word)| (name.to_owned(), word.as_str().into())));
+    let pages = resources.hugepage_limits.iter().map(|page| (page.page_size.clone(), page.limit));
+    for (name, more) in [
+        ("hugepage_limits", serde_json::json!(pages.collect::<BTreeMap<_, _>>())),
+        ("unified", serde_json::json!(resources.unified)),
+    ] {
+        if more.as_object().is_some_and(|more| !more.is_empty()) {
+            shown.insert(name.to_owned(), more);
+        }
+    }
+    shown.into()
 }
 
 /// A pod in a list.
@@ -114,7 +142,7 @@ pub(crate) fn short_container(runtime: &Runtime, container: &Container) -> Shown
 }
 
 /// The image by a name that people know, as long as it has one.
-fn image(runtime: &Runtime, container: &Container) -> ImageSpec {
+pub(crate) fn image(runtime: &Runtime, container: &Container) -> ImageSpec {
     let wanted = container.config().image.unwrap_or_default();
     let known = runtime.images.get(&container.record().image).ok();
     let name = known.and_then(|image| image.repo_tags.first().cloned());

@@ -23,6 +23,8 @@ mod host;
 mod image;
 #[path = "native/load.rs"]
 mod load;
+#[path = "native/metrics.rs"]
+mod metrics;
 #[path = "native/pods.rs"]
 mod pods;
 #[path = "native/restart.rs"]
@@ -54,7 +56,7 @@ fn main() -> ExitCode {
     };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let scenarios: Vec<Scenario> =
-        [pods::ALL, containers::ALL, volumes::ALL, restart::ALL, load::ALL, ctr::ALL].concat();
+        [pods::ALL, containers::ALL, volumes::ALL, metrics::ALL, restart::ALL, load::ALL, ctr::ALL].concat();
     let mut failed = 0;
     for (name, scenario) in scenarios {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {

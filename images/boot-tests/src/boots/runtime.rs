@@ -7,12 +7,13 @@ use crate::machine::{Kernel, Network};
 use crate::runner::Peer;
 
 /// What the client looks at; see `packages/runtime-tests/src/judge.rs`.
-const CASES: [&str; 10] = [
+const CASES: [&str; 11] = [
     "version",
     "image",
     "host-network",
     "exec",
     "stats",
+    "metrics",
     "pod-network",
     "host-port",
     "restarted",

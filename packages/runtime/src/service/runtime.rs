@@ -13,8 +13,8 @@ use tonic::{Request, Response, Status};
 use super::{Answers, Service, in_parts};
 use crate::container::Container;
 use crate::error::{Failure, chain};
-use crate::sandbox::Sandbox;
-use crate::{status, user_namespace};
+use crate::sandbox::{Resources, Sandbox};
+use crate::{metrics, status, user_namespace};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -205,8 +205,10 @@ impl RuntimeService for Service {
         let mut info = std::collections::BTreeMap::new();
         if request.verbose {
             let record = sandbox.record();
+            let resources = sandbox.resources();
             let shown = serde_json::json!({"record": record, "namespaces": self.0.namespace(&record.id, "net").parent(),
-                "cgroup": sandbox.cgroup()});
+                "cgroup": sandbox.cgroup(), "overhead": resources.overhead.as_ref().map(status::resources),
+                "resources": resources.containers.as_ref().map(status::resources)});
             info.insert("info".to_owned(), shown.to_string());
         }
         let containers = self.0.containers_of(&sandbox.id());
@@ -338,8 +340,12 @@ impl RuntimeService for Service {
         &self,
         request: Request<cri::UpdatePodSandboxResourcesRequest>,
     ) -> Answer<cri::UpdatePodSandboxResourcesResponse> {
-        // The pod's cgroup is kubelet's; this tells runtimes that keep something of their own for it.
-        self.0.sandbox(&request.into_inner().pod_sandbox_id)?;
+        let request = request.into_inner();
+        let sandbox = self.0.sandbox(&request.pod_sandbox_id)?;
+        let _turn = sandbox.turn.lock().await;
+        // The pod's cgroup is kubelet's, and has them already; here they are written down.
+        sandbox.set_resources(Resources { overhead: request.overhead, containers: request.resources });
+        sandbox.save(&self.0.settings.pod_state(&sandbox.id()))?;
         answer(cri::UpdatePodSandboxResourcesResponse {})
     }
 
@@ -432,6 +438,31 @@ impl RuntimeService for Service {
     ) -> Answer<Answers<cri::StreamPodSandboxStatsResponse>> {
         let stats = self.all_sandbox_stats(request.into_inner().filter).await;
         answer(in_parts(stats, |pod_sandbox_stats| cri::StreamPodSandboxStatsResponse { pod_sandbox_stats }))
+    }
+
+    async fn list_metric_descriptors(
+        &self,
+        _: Request<cri::ListMetricDescriptorsRequest>,
+    ) -> Answer<cri::ListMetricDescriptorsResponse> {
+        answer(cri::ListMetricDescriptorsResponse { descriptors: metrics::descriptors() })
+    }
+
+    async fn list_pod_sandbox_metrics(
+        &self,
+        _: Request<cri::ListPodSandboxMetricsRequest>,
+    ) -> Answer<cri::ListPodSandboxMetricsResponse> {
+        answer(cri::ListPodSandboxMetricsResponse { pod_metrics: self.0.all_metrics().await })
+    }
+
+    async fn stream_pod_sandbox_metrics(
+        &self,
+        _: Request<cri::StreamPodSandboxMetricsRequest>,
+    ) -> Answer<Answers<cri::StreamPodSandboxMetricsResponse>> {
+        // A pod has some hundred of them, so each has a message of its own.
+        let message =
+            |metrics| Ok(cri::StreamPodSandboxMetricsResponse { pod_sandbox_metrics: vec![metrics] });
+        let all = self.0.all_metrics().await.into_iter().map(message);
+        answer(Box::pin(tokio_stream::iter(all)))
     }
 
     async fn get_container_events(

@@ -11,6 +11,7 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_pod_with_a_network", network),
     ("pids_are_shared", pids),
     ("users_of_a_pod_are_mapped", users),
+    ("resources_of_a_pod_change", resources),
 ];
 
 fn comes_and_goes(tokio: &Runtime, host: &mut Host) {
@@ -90,7 +91,7 @@ fn network(tokio: &Runtime, host: &mut Host) {
 }
 
 /// A bridge with addresses of both families.
-fn write_network(host: &Host, name: &str, subnet: &str) {
+pub(crate) fn write_network(host: &Host, name: &str, subnet: &str) {
     let list = serde_json::json!({"cniVersion": "1.0.0", "name": name, "plugins": [
         {"type": "bridge", "bridge": format!("cni-{name}"), "isGateway": true, "ipMasq": false,
          "ipam": {"type": "host-local", "dataDir": host.path("ipam"), "ranges": [[{"subnet": subnet}],
@@ -189,5 +190,45 @@ fn pids(tokio: &Runtime, host: &mut Host) {
             .await
             .unwrap();
         client.remove_pod_sandbox(cri::RemovePodSandboxRequest { pod_sandbox_id: id }).await.unwrap();
+    });
+}
+
+fn resources(tokio: &Runtime, host: &mut Host) {
+    let of = |cpu_shares| {
+        Some(cri::LinuxContainerResources {
+            cpu_shares,
+            unified: [("memory.high".to_owned(), "9".to_owned())].into(),
+            ..Default::default()
+        })
+    };
+    let id = tokio.block_on(async {
+        let mut client = host.client().await;
+        let mut config = host.pod("resources");
+        config.linux.as_mut().unwrap().overhead = of(2);
+        let request = cri::RunPodSandboxRequest { config: Some(config), ..Default::default() };
+        let id = client.run_pod_sandbox(request).await.unwrap().into_inner().pod_sandbox_id;
+        let update = cri::UpdatePodSandboxResourcesRequest {
+            pod_sandbox_id: id.clone(),
+            overhead: None,
+            resources: of(512),
+        };
+        client.update_pod_sandbox_resources(update).await.unwrap();
+        let missing =
+            cri::UpdatePodSandboxResourcesRequest { pod_sandbox_id: "none".to_owned(), ..Default::default() };
+        let refused = client.update_pod_sandbox_resources(missing).await.unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::NotFound);
+        id
+    });
+    // It is written down.
+    host.kill();
+    host.start();
+    tokio.block_on(async {
+        let mut client = host.client().await;
+        let status = cri::PodSandboxStatusRequest { pod_sandbox_id: id.clone(), verbose: true };
+        let info = client.pod_sandbox_status(status).await.unwrap().into_inner().info;
+        let info: serde_json::Value = serde_json::from_str(&info["info"]).unwrap();
+        let shown = |shares: i64| serde_json::json!({"cpu_shares": shares, "unified": {"memory.high": "9"}});
+        assert_eq!((&info["overhead"], &info["resources"]), (&shown(2), &shown(512)));
+        crate::containers::remove(&mut client, id).await;
     });
 }
