@@ -4,7 +4,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind_recursive, unmount};
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change, unmount,
+};
 
 use crate::host::Host;
 
@@ -14,13 +16,18 @@ const HOST: [&str; 4] = ["dev", "proc", "sys", "tmp"];
 /// The tree, with what a program needs of the host.
 pub(crate) struct Others {
     root: PathBuf,
+    _place: tempfile::TempDir,
 }
 
 impl Others {
     pub(crate) fn new(tree: &Path, host: &Host) -> Self {
-        let root = host.path("tree");
-        std::fs::create_dir_all(&root).unwrap();
-        // The root of a process must be a mount for pivot_root(2).
+        // What is mounted there later, namespaces of pods among it, is seen below the other root, too.
+        let folder = host.path("");
+        mount_bind_recursive(&folder, &folder).unwrap();
+        mount_change(&folder, MountPropagationFlags::SHARED | MountPropagationFlags::REC).unwrap();
+        // The root of a process must be a mount for pivot_root(2), and what that is mounted on must not be shared.
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().to_owned();
         mount("tmpfs", &root, "tmpfs", MountFlags::empty(), None::<&std::ffi::CStr>).unwrap();
         for entry in std::fs::read_dir(tree).unwrap() {
             let entry = entry.unwrap();
@@ -43,7 +50,7 @@ impl Others {
             std::fs::create_dir_all(root.join(name)).unwrap();
             mount_bind_recursive(Path::new("/").join(name), root.join(name)).unwrap();
         }
-        Self { root }
+        Self { root, _place: place }
     }
 
     /// Starts a program of the tree.
