@@ -70,7 +70,7 @@ fn mounted(tokio: &Runtime, host: &mut Host) {
         let text = "cd /mnt; cat data/old; echo; cat whole/data/old; echo; ls whole/data; cat absolute/here; echo; \
             cat upwards/here; echo; ls absolute; ls upwards; tools/busybox echo a program; \
             for place in whole data tools; do mkdir $place/new || echo read-only; done";
-        let (code, log) = run(host, &mut client, &pods[0], with("looks", text, mounts.clone())).await;
+        let (code, log) = run(host, &mut client, &pods[0], with("looks-at-images", text, mounts.clone())).await;
         let lines: Vec<&str> = log.lines().filter_map(|line| line.split_once(" stdout F ")).map(|(_, text)| text).collect();
         let expected = [
             "above", "above", "old", "upwards", "of the image", "of the image", "here", "here", "a program",
