@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lepton_control::{Answer, Client, LogLine, LogName, Request, ServiceState, ServiceStatus};
 
 /// Nothing here takes longer, on the slowest machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 /// Long enough for what ends to be gone.
 const SETTLE: Duration = Duration::from_secs(5);
 /// The service that is judged.

@@ -3,6 +3,7 @@
 
 use crate::Context;
 use crate::context::TestError;
+use crate::guest::Guest;
 use crate::machine::{Kernel, Network};
 use crate::runner::Peer;
 
@@ -27,7 +28,8 @@ pub(super) fn judged(cx: &Context) -> Result<(), TestError> {
     let dir = cx.peer(Peer::RuntimeTests)?;
     let kernel = Kernel::new(&dir.join(cx.arch.direct_boot_kernel()), &dir.join("initrd"), &cx.cmdline);
     let machine = cx.bios().kernel(kernel).network(Network::None).memory_mib(MEMORY_MIB);
-    let mut guest = cx.start(&machine)?;
+    // Network plugins are large programs, and an emulated machine starts dozens of them.
+    let mut guest = Guest::start(&machine, &cx.tools, cx.limit * 3)?;
     guest.wait_line("the client's last line", &format!("runtime-tests: end cases={} ", CASES.len()))?;
     for case in CASES {
         let is_good = guest.console().contains(&format!("runtime-tests: {case} ok"));
