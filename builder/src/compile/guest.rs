@@ -5,6 +5,7 @@
 //! folder, for both architectures: what they have in common, build scripts and macros among it, is compiled once.
 
 mod c;
+mod lock;
 mod sources;
 
 use std::fs;

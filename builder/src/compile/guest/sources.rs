@@ -1,10 +1,11 @@
-//! What cargo is given to compile programs of this repository: their crates, the workspace crates they depend on, the
-//! lock and a manifest made for them.
+//! What cargo is given to compile programs of this repository: their crates, the workspace crates they depend on, and a
+//! lock and a manifest made for them. What only other programs need is in neither, so that it changes nothing here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::lock;
 use crate::compile::{CompileError, file_error};
 
 /// The files of a staged workspace: relative path -> bytes.
@@ -21,9 +22,18 @@ pub(super) fn of<'a>(repo: &Path, folders: impl Iterator<Item = &'a str>) -> Res
     for folder in &members {
         collect(repo, folder, &mut sources)?;
     }
-    let lock = repo.join("Cargo.lock");
-    sources.insert("Cargo.lock".to_owned(), fs::read(&lock).map_err(file_error("read", &lock))?);
-    sources.insert("Cargo.toml".to_owned(), root.with_members(&members).into_bytes());
+    let manifests = members
+        .iter()
+        .map(|folder| Manifest::load(&repo.join(folder).join("Cargo.toml")))
+        .collect::<Result<Vec<_>, _>>()?;
+    let names: BTreeSet<&str> = manifests.iter().filter_map(Manifest::name).collect();
+    let path = repo.join("Cargo.lock");
+    let text = fs::read_to_string(&path).map_err(file_error("read", &path))?;
+    let lock = lock::narrowed(&text, &names)
+        .map_err(|message| CompileError::Manifest { path: path.clone(), message })?;
+    sources.insert("Cargo.lock".to_owned(), lock.into_bytes());
+    let shared: BTreeSet<&str> = manifests.iter().flat_map(Manifest::inherited).collect();
+    sources.insert("Cargo.toml".to_owned(), root.with_members(&members, &shared).into_bytes());
     Ok(sources)
 }
 
@@ -43,6 +53,27 @@ impl Manifest {
         Ok(Self { path: path.to_owned(), table })
     }
 
+    fn name(&self) -> Option<&str> {
+        self.table.get("package")?.get("name")?.as_str()
+    }
+
+    /// Tables of dependencies: `[dependencies]` and its kin, those of `[target.*]` among them.
+    fn dependency_tables(&self) -> impl Iterator<Item = &toml::Table> {
+        let targets = self.table.get("target").and_then(toml::Value::as_table);
+        let targets = targets.into_iter().flat_map(|table| table.values().filter_map(toml::Value::as_table));
+        std::iter::once(&self.table).chain(targets).flat_map(|table| {
+            ["dependencies", "build-dependencies", "dev-dependencies"]
+                .into_iter()
+                .filter_map(|section| table.get(section)?.as_table())
+        })
+    }
+
+    /// Names of `[workspace.dependencies]` that this crate takes over.
+    fn inherited(&self) -> impl Iterator<Item = &str> {
+        let entries = self.dependency_tables().flatten();
+        entries.filter(|(_, value)| value.get("workspace").is_some()).map(|(name, _)| name.as_str())
+    }
+
     /// Folders of workspace crates that this one depends on, relative to the repository.
     fn local_dependencies(&self, root: &Self, folder: &str) -> Vec<String> {
         let shared = root.table.get("workspace").and_then(|table| table.get("dependencies"));
@@ -60,21 +91,26 @@ impl Manifest {
         found
     }
 
-    /// The root manifest for fewer members.
-    fn with_members(&self, folders: &[String]) -> String {
+    /// The root manifest for fewer members, which take over the dependencies in `shared`.
+    fn with_members(&self, folders: &[String], shared: &BTreeSet<&str>) -> String {
         let mut table = self.table.clone();
         if let Some(workspace) = table.get_mut("workspace").and_then(toml::Value::as_table_mut) {
             let members = folders.iter().cloned().map(toml::Value::String).collect();
             workspace.insert("members".to_owned(), toml::Value::Array(members));
             workspace.remove("default-members");
             // A path to a crate that is not staged would be an error even when nobody uses it.
-            let shared = workspace.get_mut("dependencies").and_then(toml::Value::as_table_mut);
-            if let Some(shared) = shared {
-                shared.retain(|_, value| {
+            let dependencies = workspace.get_mut("dependencies").and_then(toml::Value::as_table_mut);
+            if let Some(dependencies) = dependencies {
+                dependencies.retain(|name, value| {
                     let path = value.get("path").and_then(toml::Value::as_str);
-                    path.is_none_or(|path| folders.iter().any(|folder| folder == path))
+                    shared.contains(name)
+                        && path.is_none_or(|path| folders.iter().any(|folder| folder == path))
                 });
             }
+        }
+        // Those of the workstation's programs say nothing here.
+        if let Some(profiles) = table.get_mut("profile").and_then(toml::Value::as_table_mut) {
+            profiles.retain(|name, _| [super::PROFILE, "release"].contains(&name));
         }
         table.to_string()
     }
