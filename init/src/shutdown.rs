@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::Duration;
 
+use lepton_control::Stopping;
 use rustix::mount::{MountFlags, UnmountFlags, mount_remount, unmount};
 use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::system::{RebootCommand, reboot};
@@ -21,8 +22,8 @@ use crate::reap::{Children, reap_all};
 use crate::services::Services;
 use crate::signals::Request;
 
-/// For all services together, each of which has its own deadline; what needs what makes a chain of them.
-const SERVICES: Duration = Duration::from_secs(60);
+/// For services whose processes do not go although they were killed at their own deadlines.
+const STUCK: Duration = Duration::from_secs(10);
 /// Between SIGTERM and SIGKILL; a second request cuts it short.
 const GRACE: Duration = Duration::from_secs(10);
 /// After SIGKILL: what is still there hangs in the kernel and will not go.
@@ -41,6 +42,7 @@ pub fn stop(
     };
     consoles.write_line(text);
     if let Some(services) = &mut services {
+        announce(request);
         stop_services(services, events);
         services.finish_logs();
     }
@@ -53,6 +55,21 @@ pub fn stop(
         watchdog.close();
     }
     finish(request)
+}
+
+/// Tells services that they are stopped because the host is. Those that would hear it only now believe that they are
+/// stopped alone.
+fn announce(request: Request) {
+    let how = match request {
+        Request::PowerOff => Stopping::PowerOff,
+        Request::Reboot => Stopping::Reboot,
+    };
+    if let Err(error) = how.announce() {
+        kmsg::warn(&format!(
+            "cannot write {}, so services do not know that the host stops: {error}",
+            Stopping::PATH
+        ));
+    }
 }
 
 /// Leaves the kernel in order, or stays when the kernel does not let go; nothing else is running.
@@ -71,8 +88,8 @@ pub fn finish(request: Request) -> ! {
 
 /// Stops the services in order; false when that took too long, or when a second request came.
 fn stop_services(services: &mut Services, events: &mut Events) -> bool {
-    services.stop_all();
-    let limit = clock::since_boot() + SERVICES;
+    let longest = services.stop_all();
+    let limit = clock::since_boot() + longest + STUCK;
     loop {
         services.turn();
         if services.is_stopped() {

@@ -14,8 +14,8 @@ use crate::{clock, files};
 
 /// Where the kernel lists the devices.
 const LIST: &str = "/sys/class/watchdog";
-/// What an orderly stop may take at most: services, other processes, file systems of slow disks, and some more. A stop
-/// that hangs for longer ends in a restart.
+/// What an orderly stop may take at most once its services have ended: other processes, file systems of slow disks, and
+/// some more. A stop that hangs for longer ends in a restart.
 const STOPPING_S: u32 = 180;
 /// Written before the device is closed, this switches it off; without it a close counts as a hang.
 const MAGIC: &[u8] = b"V";

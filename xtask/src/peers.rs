@@ -28,9 +28,10 @@ const GOVMOMI: &[GoProgram<'static>] = &[
     GoProgram { name: "vcsim", package: "github.com/vmware/govmomi/vcsim" },
 ];
 
-/// Clients that judge the container runtime; their programs lie where their pins do.
+/// Clients that judge services of the host; their programs lie where their pins do.
 const STREAMING: &str = "streaming";
 const CRI: &str = "cri";
+const SHUTDOWN: &str = "shutdown";
 
 /// The program with cri-client, kubelet's library, that takes a pod through its life.
 pub(crate) fn cri_client(context: &Context) -> Result<PathBuf> {
@@ -40,6 +41,11 @@ pub(crate) fn cri_client(context: &Context) -> Result<PathBuf> {
 /// The program with client-go that judges a streaming server.
 pub(crate) fn streaming_client(context: &Context) -> Result<PathBuf> {
     own(context, STREAMING)
+}
+
+/// The program with kubelet's own client of login1 that waits for the host's end.
+pub(crate) fn shutdown_client(context: &Context) -> Result<PathBuf> {
+    own(context, SHUTDOWN)
 }
 
 /// The program that lies in the folder of its pins.

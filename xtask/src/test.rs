@@ -32,10 +32,12 @@ const STORE_VARIABLE: &str = "LEPTON_TEST_STORE";
 const IMAGE_VARIABLE: &str = "LEPTON_TEST_IMAGE";
 /// Tells the tests of the streaming server where client-go's program is.
 const CLIENT_GO_VARIABLE: &str = "LEPTON_TEST_CLIENT_GO";
+/// Tells the test of the host's login1 where kubelet's client is.
+const SHUTDOWN_VARIABLE: &str = "LEPTON_TEST_SHUTDOWN";
 /// Tool sets that tests look into the store for: judges, networks and certificates, and a container registry.
 const TEST_SETS: [&str; 2] = ["test", "containers"];
 /// Tests that are left out without these.
-const WITH_TOOLS: [&str; 4] = ["with_tools", "namespaces", "registry", "client_go"];
+const WITH_TOOLS: [&str; 5] = ["with_tools", "namespaces", "registry", "client_go", "godbus"];
 
 /// `cargo xtask test`.
 pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
@@ -83,7 +85,8 @@ fn artifacts(
             .args(WITH_TOOLS.iter().flat_map(|name| ["--test", name]))
             .env(STORE_VARIABLE, &context.host.store)
             .env(IMAGE_VARIABLE, format!("{image} {arch}"))
-            .env(CLIENT_GO_VARIABLE, peers::streaming_client(context)?);
+            .env(CLIENT_GO_VARIABLE, peers::streaming_client(context)?)
+            .env(SHUTDOWN_VARIABLE, peers::shutdown_client(context)?);
         succeed(context, process)?;
         containers::test(context)?;
     }

@@ -7,12 +7,14 @@
 mod answer;
 mod client;
 mod request;
+mod stopping;
 
 pub use answer::{
     Answer, ConfigStatus, ErrorKind, LogLine, Memory, Phase, ServiceState, ServiceStatus, StateStatus, Status,
 };
 pub use client::{Client, ClientError};
 pub use request::{BadRequest, LogName, Message, Request};
+pub use stopping::Stopping;
 
 /// Where PID 1 listens.
 pub const SOCKET: &str = "/run/lepton/control.sock";

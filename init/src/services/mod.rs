@@ -262,14 +262,16 @@ impl Services {
             .collect()
     }
 
-    /// Begins to stop every service, each after those that need it.
-    pub fn stop_all(&mut self) {
+    /// Begins to stop every service, each after those that need it; returns how long that may take.
+    pub fn stop_all(&mut self) -> Duration {
         self.host.phase = Phase::Stopping;
         if let Some(watchdog) = &mut self.watchdog {
             watchdog.begin_stop();
         }
+        let longest = self.manager.longest_stop();
         self.manager.stop_all(clock::since_boot());
         self.act();
+        longest
     }
 
     /// Whether nothing of any service is left.

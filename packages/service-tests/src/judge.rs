@@ -19,13 +19,14 @@ const QUICK: Duration = Duration::from_secs(2);
 
 type Case = fn() -> Result<String, String>;
 
-const CASES: [(&str, Case); 10] = [
+const CASES: [(&str, Case); 11] = [
     ("give-up", give_up),
     ("missing", missing),
     ("sandbox", sandbox),
     ("stubborn", stubborn),
     ("forking", forking),
     ("watchdog", watchdog),
+    ("alone", alone),
     // After those that end by themselves, so that what is counted changes only by what is killed.
     ("kill", kill_each),
     ("flood", flood),
@@ -43,6 +44,16 @@ pub(crate) fn judge() -> io::Result<ExitCode> {
     }
     say("end")?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A service that is stopped while the host is not says so on the console.
+fn alone() -> Result<String, String> {
+    let name = "stop-b";
+    let was = status_of(name)?;
+    ask(&Request::Restart { name: name.to_owned() })?;
+    let now = until(name, |status| status.starts > was.starts && status.state == ServiceState::Ready)?;
+    holds(now.last_end.as_deref() == Some("stopped on request"), || format!("{now:?}"))?;
+    Ok(format!("starts={}", now.starts))
 }
 
 fn kill_each() -> Result<String, String> {

@@ -63,7 +63,8 @@ fn stop() -> io::Result<ExitCode> {
     set.thread_block()?;
     set.wait()?;
     let name = std::fs::read_to_string("/proc/self/cgroup")?;
-    say(&format!("stopped {}", name.trim().rsplit('/').next().unwrap_or_default()))?;
+    let host = lepton_control::Stopping::now()?.map_or("stays", lepton_control::Stopping::word);
+    say(&format!("stopped {}, host: {host}", name.trim().rsplit('/').next().unwrap_or_default()))?;
     Ok(ExitCode::SUCCESS)
 }
 

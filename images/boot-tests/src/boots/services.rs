@@ -13,8 +13,10 @@ use crate::runner::Peer;
 pub(super) use killed::killed;
 
 /// What the judge looks at; see `packages/service-tests/src/judge.rs`.
-const CASES: [&str; 10] =
-    ["give-up", "missing", "sandbox", "stubborn", "forking", "watchdog", "kill", "flood", "eater", "orphans"];
+const CASES: [&str; 11] = [
+    "give-up", "missing", "sandbox", "stubborn", "forking", "watchdog", "alone", "kill", "flood", "eater",
+    "orphans",
+];
 
 pub(super) fn misbehave(cx: &Context) -> Result<(), TestError> {
     let mut guest = cx.start(&machine(cx, Peer::ServiceTests, "")?)?;
@@ -23,11 +25,14 @@ pub(super) fn misbehave(cx: &Context) -> Result<(), TestError> {
         let is_good = guest.console().contains(&format!("service-tests: {case} ok"));
         guest.require(is_good, || format!("PID 1 stands the case {case}"))?;
     }
+    let alone = guest.console().contains("service-tests: stopped stop-b, host: stays");
+    guest.require(alone, || "a service knows that it is stopped alone".to_owned())?;
     // What needs a service stops before it.
     let console = guest.watch();
     guest.power_off()?;
     let text = console.text();
-    let place = |service: &str| text.find(&format!("service-tests: stopped {service}"));
+    // Each knows that it is the host that stops.
+    let place = |service: &str| text.find(&format!("service-tests: stopped {service}, host: poweroff"));
     match (place("stop-b"), place("stop-a")) {
         (Some(first), Some(second)) if first < second => Ok(()),
         _ => Err(TestError::Refused { judge: "the order of stops", reason: text }),

@@ -195,6 +195,39 @@ fn a_stop_takes_what_needs_it_first_and_is_no_failure() {
 }
 
 #[test]
+fn the_end_may_take_as_long_as_the_longest_chain() {
+    let with = |name: &str, needs: &[&str], stop: u64| {
+        let mut spec = spec(name, needs);
+        spec.stop_timeout_s = Seconds::from_millis(stop * 1000);
+        spec
+    };
+    let mut kubelet = with("kubelet", &["runtime"], 120);
+    kubelet.after = vec!["network".into()];
+    let all =
+        vec![with("network", &[], 10), with("runtime", &[], 20), kubelet, with("other", &["network"], 30)];
+    let mut manager = Manager::new(all);
+    assert_eq!(manager.longest_stop(), secs(0));
+    manager.start(0, secs(0));
+    run(&mut manager, 0, 10, secs(0));
+    manager.start(3, secs(0));
+    run(&mut manager, 3, 13, secs(0));
+    assert_eq!(manager.longest_stop(), secs(40));
+    manager.start(1, secs(0));
+    run(&mut manager, 1, 11, secs(0));
+    manager.start(2, secs(0));
+    run(&mut manager, 2, 12, secs(0));
+    assert_eq!(manager.longest_stop(), secs(140));
+    // Pods end while there is a network and a runtime, and for as long as it takes.
+    manager.stop_all(secs(1));
+    assert_eq!(acts(&mut manager), [Action::Terminate(2), Action::Terminate(3)]);
+    end(&mut manager, 13, Ended::Exit(0), secs(2));
+    manager.tick(secs(120));
+    assert_eq!(acts(&mut manager), []);
+    end(&mut manager, 12, Ended::Exit(0), secs(120));
+    assert_eq!(acts(&mut manager), [Action::Terminate(0), Action::Terminate(1)]);
+}
+
+#[test]
 fn at_the_end_everything_stops_in_reverse_and_nothing_starts() {
     let mut last = spec("c", &[]);
     last.after = vec!["b".into()];
