@@ -3,11 +3,11 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use lepton_cri::v1::LinuxContainerResources;
 
 use crate::error::{Context as _, Failure, Result};
-use crate::files;
 
 /// Where the hierarchy is mounted.
 pub(crate) const ROOT: &str = "/sys/fs/cgroup";
@@ -123,6 +123,10 @@ pub(crate) fn weight(shares: i64) -> u64 {
 /// What a C library's powers may be off by, so that 100 stays 100.
 const ROUNDING: f64 = 1e-9;
 
+/// How long processes of a cgroup may take to be gone, and the first pause between two looks.
+const LONGEST: Duration = Duration::from_secs(2);
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// Kills everything in a cgroup and removes it with those below; what is dying still is waited for a little.
 pub(crate) async fn remove(cgroup: &Path) -> Result<()> {
     let folder = folder(cgroup);
@@ -130,11 +134,14 @@ pub(crate) async fn remove(cgroup: &Path) -> Result<()> {
         return Ok(());
     }
     let _ = fs::write(folder.join("cgroup.kill"), "1");
-    for _ in 0..400 {
+    let begin = Instant::now();
+    let mut pause = SHORTEST;
+    while begin.elapsed() < LONGEST {
         if remove_folder(&folder) {
             return Ok(());
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(SHORTEST * 8);
     }
     Err(Failure::internal(format!(
         "cannot remove the cgroup {}: processes in it do not end",
@@ -143,10 +150,11 @@ pub(crate) async fn remove(cgroup: &Path) -> Result<()> {
 }
 
 fn remove_folder(folder: &Path) -> bool {
-    for name in files::names(folder) {
-        let below = folder.join(name);
-        if below.is_dir() {
-            remove_folder(&below);
+    #[expect(clippy::disallowed_methods, reason = "the order of removal does not show")]
+    let below = fs::read_dir(folder);
+    for entry in below.into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_folder(&entry.path());
         }
     }
     match fs::remove_dir(folder) {

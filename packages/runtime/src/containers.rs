@@ -229,9 +229,15 @@ impl Runtime {
         };
         let _turn = container.turn.lock().await;
         let record = container.record();
+        // While it dies, the host's side of its mounts goes: the kernel makes both wait.
+        let folder = self.settings.container_run(&record.id);
+        let unmounted = tokio::task::spawn_blocking(move || rootfs::unmount_below(&folder));
         self.kill_container(&container).await?;
-        let _ = self.shim(&record.sandbox).call(&Request::Remove { container: record.id.clone() }).await;
-        self.clear(&record.id, &record.cgroup).await?;
+        unmounted.await.or_cannot("unmount its file systems")??;
+        let shim = self.shim(&record.sandbox);
+        let forget = Request::Remove { container: record.id.clone() };
+        let (_, cleared) = tokio::join!(shim.call(&forget), self.clear(&record.id, &record.cgroup));
+        cleared?;
         self.forget_container(&record.id);
         if let Ok(sandbox) = self.sandbox(&record.sandbox) {
             self.tell(&record.id, ContainerEventType::ContainerDeletedEvent, &sandbox);

@@ -77,7 +77,8 @@ impl Runtime {
         }
         cgroup::make(Path::new(SHIMS))?;
         let pod = self.describe(id, config)?;
-        shim::start(&self.settings.shim, &folder, &pod).await?;
+        let shims = cgroup::folder(Path::new(SHIMS));
+        shim::start(&self.settings.shim, &folder, &pod, &shims).await?;
         let options = sandbox.namespaces();
         if options.ipc() != NamespaceMode::Node {
             rootfs::mount_shm(&folder.join("shm"), self.user_namespace(sandbox)?.as_ref())?;
@@ -122,7 +123,6 @@ impl Runtime {
             pid: options.pid() == NamespaceMode::Pod,
             user: user_namespace::maps(config)?,
             sysctls: config.linux.as_ref().map(|linux| linux.sysctls.clone()).unwrap_or_default(),
-            cgroup: Some(cgroup::folder(Path::new(SHIMS))),
             oci: self.settings.oci.clone(),
             oci_state: self.settings.oci_state(),
         })

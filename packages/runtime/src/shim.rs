@@ -1,49 +1,77 @@
 //! The runtime's side of the shims: starts one per pod, and talks to it. It must not keep what only the shim knows.
 
+use std::ffi::{CString, OsStr};
+use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lepton_runtime_shim::connection::{self, Incoming};
 use lepton_runtime_shim::pod::{self, Pod};
 use lepton_runtime_shim::protocol::{ContainerState, Reply, Request};
-use tokio::io::Interest;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt as _, Interest};
 use tokio::net::UnixStream;
 
 use crate::error::{Context as _, Failure, Result};
-use crate::files;
+use crate::{exec, files, sys};
 
 /// How long a shim may take to be there: namespaces are made in milliseconds, a busy host takes longer.
 const START: Duration = Duration::from_secs(30);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(2);
-
-/// Starts the shim of a pod, and waits until it listens.
-pub(crate) async fn start(program: &Path, folder: &Path, pod: &Pod) -> Result<()> {
+/// Starts the shim of a pod in a cgroup, and waits until it listens.
+pub(crate) async fn start(program: &Path, folder: &Path, pod: &Pod, cgroup: &Path) -> Result<()> {
     files::write_json(&folder.join(pod::FILE), pod).or_cannot("write what the shim is told")?;
     let log_path = folder.join("shim.log");
-    let log = std::fs::File::create(&log_path).or_cannot(format!("make {}", log_path.display()))?;
-    let mut command = tokio::process::Command::new(program);
-    command.arg("serve").arg(folder).env_clear().current_dir("/").process_group(0);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    let mut child = command.spawn().or_cannot(format!("start {}", program.display()))?;
-    let socket = folder.join(pod::SOCKET);
-    let begin = Instant::now();
-    loop {
-        if socket.exists() {
-            return Ok(());
+    let log = File::create(&log_path).or_cannot(format!("make {}", log_path.display()))?;
+    let cannot = || format!("start {}", program.display());
+    std::fs::metadata(program).or_cannot(cannot())?;
+    let nothing = File::open("/dev/null").or_cannot(cannot())?;
+    let (listens, tell) = pipe_with(PipeFlags::CLOEXEC).or_cannot(cannot())?;
+    let mut listens = exec::receiver(listens).or_cannot(cannot())?;
+    let cgroup = File::open(cgroup).or_cannot(cannot())?;
+    let words = [program.as_os_str(), OsStr::new("serve"), folder.as_os_str()];
+    let words: Vec<CString> = words
+        .into_iter()
+        .map(|word| CString::new(word.as_bytes()))
+        .collect::<std::result::Result<_, _>>()
+        .or_cannot(cannot())?;
+    let process = sys::start(&words, cgroup.as_fd(), [nothing.as_fd(), tell.as_fd(), log.as_fd()])
+        .or_cannot(cannot())?;
+    drop(tell);
+    #[expect(
+        deprecated,
+        reason = "an owned descriptor stays the same one, which is all that `register_with_interest` asks for"
+    )]
+    let process = AsyncFd::with_interest(process, Interest::READABLE);
+    let process = process.or_cannot("watch the shim")?;
+    match tokio::time::timeout(START, listens.read_u8()).await {
+        Ok(Ok(_)) => {
+            // Only to reap it: that it is gone is noticed by its socket.
+            tokio::spawn(end_of(process));
+            Ok(())
         }
-        if let Some(status) = child.try_wait().or_cannot("wait for the shim")? {
+        Ok(Err(_)) => {
+            let status = end_of(process).await;
+            let status = status.map_or_else(String::new, |status| format!(" with status {status}"));
             let said = std::fs::read_to_string(&log_path).unwrap_or_default();
-            return Err(Failure::internal(format!("the shim ended with {status}: {}", said.trim())));
+            Err(Failure::internal(format!("the shim ended{status}: {}", said.trim())))
         }
-        if begin.elapsed() > START {
-            let _ = child.start_kill();
-            return Err(Failure::internal(format!("the shim was not there after {} s", START.as_secs())));
+        Err(_) => {
+            let _ = pidfd_send_signal(process.get_ref(), Signal::KILL);
+            tokio::spawn(end_of(process));
+            Err(Failure::internal(format!("the shim was not there after {} s", START.as_secs())))
         }
-        tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Waits for the end of a process; its exit status.
+async fn end_of(process: AsyncFd<OwnedFd>) -> Option<i32> {
+    process.readable().await.ok()?.retain_ready();
+    let end = waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+    end.ok()??.exit_status()
 }
 
 /// The shim of a pod.

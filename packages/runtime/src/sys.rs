@@ -1,9 +1,12 @@
-//! System calls that no safe crate offers: mapped mounts (mount_setattr(2)), and files made as somebody else
-//! (setfsuid(2)).
+//! System calls that no safe crate offers: mapped mounts (mount_setattr(2)), files made as somebody else (setfsuid(2)),
+//! and processes that are made within a cgroup (clone3(2)).
 #![expect(unsafe_code, reason = "no safe crate offers these system calls")]
 
+use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 /// `struct mount_attr`
 #[repr(C)]
@@ -55,3 +58,67 @@ fn set_group(group: u32) -> u32 {
     // SAFETY: it concerns the calling thread alone.
     unsafe { libc::setfsgid(group) }.cast_unsigned()
 }
+
+/// `struct clone_args`
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Exit status of a program that could not be executed, as shells have it.
+const NOT_EXECUTED: libc::c_int = 127;
+
+/// Starts a program that is in a cgroup from its first moment on (moving it there later makes the kernel wait until no
+/// processor forks), in a process group of its own, without environment. `words` begins with its path; input, output and
+/// errors are descriptors above 2. Gives a descriptor of the process, whose end is the caller's to wait for.
+pub(crate) fn start(
+    words: &[CString],
+    cgroup: BorrowedFd<'_>,
+    stdio: [BorrowedFd<'_>; 3],
+) -> io::Result<OwnedFd> {
+    let program = words.first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut argv: Vec<*const libc::c_char> = words.iter().map(|word| word.as_ptr()).collect();
+    argv.push(std::ptr::null());
+    let environment: [*const libc::c_char; 1] = [std::ptr::null()];
+    let mut process: RawFd = -1;
+    let arguments = CloneArguments {
+        flags: u64::from(libc::CLONE_PIDFD.cast_unsigned()) | CLONE_INTO_CGROUP,
+        pidfd: std::ptr::from_mut(&mut process) as u64,
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        cgroup: u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?,
+        ..CloneArguments::default()
+    };
+    let size = size_of::<CloneArguments>();
+    // SAFETY: without CLONE_VM it is a fork. Other threads may hold locks, so the child makes system calls alone, with
+    // memory that was prepared before, until it is another program or ends.
+    match unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_ref(&arguments), size) } {
+        0 => {
+            let _ = dup2_stdin(stdio[0]);
+            let _ = dup2_stdout(stdio[1]);
+            let _ = dup2_stderr(stdio[2]);
+            let _ = rustix::process::setpgid(None, None);
+            let _ = rustix::process::chdir(c"/");
+            // SAFETY: strings and lists end as they must, and live until this process has other memory.
+            unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), environment.as_ptr()) };
+            // SAFETY: it runs nothing of this program any more.
+            unsafe { libc::_exit(NOT_EXECUTED) }
+        }
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: the kernel just made it, and nobody else has it.
+        _ => Ok(unsafe { OwnedFd::from_raw_fd(process) }),
+    }
+}
+
+/// `CLONE_INTO_CGROUP`
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;

@@ -32,8 +32,8 @@ pub(crate) fn read_process(path: &Path) -> Result<Process, BundleError> {
     serde_json::from_slice(&text).map_err(|error| of("use", path)(error.into()))
 }
 
-/// Writes the bundle for libcontainer beside the given one, and says where.
-pub(crate) fn write_lowered(bundle: &Path, spec: &Spec) -> Result<PathBuf, BundleError> {
+/// Writes the bundle for libcontainer beside the given one; gives its folder and what is in it.
+pub(crate) fn write_lowered(bundle: &Path, spec: &Spec) -> Result<(PathBuf, Spec), BundleError> {
     let folder = bundle.join("libcontainer");
     fs::create_dir_all(&folder).map_err(of("make", &folder))?;
     let mut lowered = spec.clone();
@@ -49,7 +49,7 @@ pub(crate) fn write_lowered(bundle: &Path, spec: &Spec) -> Result<PathBuf, Bundl
         widen(process, is_filtered(spec));
     }
     write(&folder.join("config.json"), &lowered)?;
-    Ok(folder)
+    Ok((folder, lowered))
 }
 
 /// Writes the `process.json` for libcontainer beside the given one, and says where.

@@ -7,6 +7,7 @@
 mod bundle;
 mod devices;
 mod executor;
+mod first;
 mod make;
 mod seccomp;
 mod sys;

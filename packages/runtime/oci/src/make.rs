@@ -1,7 +1,5 @@
 //! Makes a container or a process in one, with libcontainer.
 
-use std::path::Path;
-
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::container::{Container, ContainerStatus};
 use libcontainer::error::LibcontainerError;
@@ -12,6 +10,7 @@ use crate::Arguments;
 use crate::bundle::{self, BundleError};
 use crate::devices::{self, DeviceError};
 use crate::executor::Program;
+use crate::first::{self, FirstError};
 use crate::seccomp::SeccompError;
 
 /// Nothing was made.
@@ -23,6 +22,8 @@ pub(crate) enum MakeError {
     Seccomp(#[from] SeccompError),
     #[error("{}", innermost(.0))]
     Libcontainer(LibcontainerError),
+    #[error(transparent)]
+    First(#[from] FirstError),
     #[error("cannot control its devices")]
     Devices(#[from] DeviceError),
     #[error("it has no process")]
@@ -36,7 +37,7 @@ impl From<LibcontainerError> for MakeError {
 }
 
 /// The cause: what libcontainer says around it names its own steps.
-fn innermost(error: &LibcontainerError) -> String {
+pub(crate) fn innermost(error: &LibcontainerError) -> String {
     let mut last: &dyn std::error::Error = error;
     while let Some(source) = last.source() {
         last = source;
@@ -49,7 +50,10 @@ pub(crate) fn create(arguments: &Arguments) -> Result<i32, MakeError> {
     let spec = bundle::read(&arguments.bundle)?;
     let process = spec.process().clone().ok_or(MakeError::NoProcess)?;
     let program = Program::new(&spec, process)?;
-    let folder = bundle::write_lowered(&arguments.bundle, &spec)?;
+    let (folder, lowered) = bundle::write_lowered(&arguments.bundle, &spec)?;
+    if first::suits(&lowered) {
+        return Ok(first::make(arguments, lowered, &folder, program, || control_devices(&spec))?);
+    }
     let mut container =
         builder(arguments, program)?.as_init(folder).with_systemd(false).with_detach(true).build()?;
     let controlled = control_devices(&spec);
@@ -65,10 +69,7 @@ fn control_devices(spec: &Spec) -> Result<(), DeviceError> {
     let Some(linux) = spec.linux() else { return Ok(()) };
     let rules = linux.resources().as_ref().and_then(|resources| resources.devices().as_ref());
     match (rules, linux.cgroups_path()) {
-        (Some(rules), Some(cgroup)) => {
-            let cgroup = cgroup.strip_prefix("/").unwrap_or(cgroup);
-            devices::control(&Path::new("/sys/fs/cgroup").join(cgroup), rules)
-        }
+        (Some(rules), Some(_)) => devices::control(&first::cgroup(spec), rules),
         _ => Ok(()),
     }
 }

@@ -126,3 +126,56 @@ pub(crate) fn attach(program: &OwnedFd, cgroup: &std::fs::File) -> io::Result<()
     };
     bpf(8, &attach).map(drop)
 }
+
+/// `struct clone_args`
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// Starts a copy of this process that is in a cgroup from its first moment on, a child of this one's parent, in a new PID
+/// namespace if that is wanted; it ends with what `run` gives. This process must have one thread.
+pub(crate) fn clone_sibling(
+    cgroup: &std::fs::File,
+    pid_namespace: bool,
+    run: impl FnOnce() -> libc::c_int,
+) -> io::Result<i32> {
+    let namespace = if pid_namespace { libc::CLONE_NEWPID } else { 0 };
+    let flags = u64::from((libc::CLONE_PARENT | namespace).cast_unsigned()) | CLONE_INTO_CGROUP;
+    let cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?;
+    let arguments = CloneArguments { flags, cgroup, ..CloneArguments::default() };
+    let size = size_of::<CloneArguments>();
+    // SAFETY: without CLONE_VM it is a fork: the child has memory of its own, and no lock is held by another thread as
+    // there is none.
+    match unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_ref(&arguments), size) } {
+        0 => {
+            let code = run();
+            // SAFETY: it runs nothing of this program any more.
+            unsafe { libc::_exit(code) }
+        }
+        -1 => Err(io::Error::last_os_error()),
+        pid => i32::try_from(pid).map_err(io::Error::other),
+    }
+}
+
+/// `CLONE_INTO_CGROUP`
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Lets the next child be in a PID namespace.
+pub(crate) fn enter_pid_namespace(path: &std::path::Path) -> io::Result<()> {
+    let file = std::fs::File::open(path)?;
+    // SAFETY: it concerns children that are made later.
+    let result = unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWPID) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

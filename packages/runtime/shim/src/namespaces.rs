@@ -1,8 +1,9 @@
-//! The namespaces of a pod, without a process that holds them: made by a short-lived child, and pinned by bind mounts
-//! in the pod's folder. Only a PID namespace needs a process for as long as it lives: its PID 1, `runtime-shim init`.
+//! The namespaces of a pod, without a process that holds them: made by a short-lived thread or child, and pinned by bind
+//! mounts in the pod's folder. Only a PID namespace needs a process for as long as it lives: its PID 1, `runtime-shim
+//! init`.
 //!
-//! The child is a process of its own because a user namespace is entered by one thread only, and its maps are written
-//! from outside. It must not outlive the making.
+//! A child is there for user namespaces, which are entered by processes of one thread only and whose maps are written
+//! from outside, and for the PID 1. Neither thread nor child must outlive the making.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Write as _};
@@ -35,6 +36,11 @@ pub fn make(folder: &Path, pod: &Pod) -> Result<Option<ChildStdin>, NamespaceErr
     let kinds = kinds(pod);
     if kinds.is_empty() {
         return Ok(None);
+    }
+    if pod.user.is_none() && !pod.pid {
+        return std::thread::scope(|scope| scope.spawn(|| in_thread(folder, pod, &kinds)).join())
+            .unwrap_or_else(|_| cannot("make namespaces", Err(io::Error::other("the thread panicked"))))
+            .map(|()| None);
     }
     let mut child = start(folder)?;
     let mut input = child.stdin.take().expect("it was asked for");
@@ -88,11 +94,22 @@ fn converse(
             "pid" => format!("/proc/{pid}/ns/pid_for_children"),
             kind => format!("/proc/{pid}/ns/{kind}"),
         };
-        let to = pod::namespace(folder, kind);
-        cannot(format!("make {}", to.display()), File::create(&to))?;
-        cannot(format!("mount {from} on {}", to.display()), mount_bind(from.as_str(), &to))?;
+        pin(&from, &pod::namespace(folder, kind))?;
     }
     Ok(())
+}
+
+/// Makes and pins namespaces as a thread that is theirs and ends.
+fn in_thread(folder: &Path, pod: &Pod, kinds: &[&str]) -> Result<(), NamespaceError> {
+    enter(pod)?;
+    kinds
+        .iter()
+        .try_for_each(|kind| pin(&format!("/proc/thread-self/ns/{kind}"), &pod::namespace(folder, kind)))
+}
+
+fn pin(from: &str, to: &Path) -> Result<(), NamespaceError> {
+    cannot(format!("make {}", to.display()), File::create(to))?;
+    cannot(format!("mount {from} on {}", to.display()), mount_bind(from, to))
 }
 
 fn line(output: &mut impl io::BufRead) -> Result<String, NamespaceError> {
@@ -124,6 +141,19 @@ fn prepare(folder: &Path) -> Result<std::convert::Infallible, NamespaceError> {
         cannot("become its root", set_thread_gid(Gid::ROOT))?;
         cannot("become its root", set_thread_uid(Uid::ROOT))?;
     }
+    enter(&pod)?;
+    if pod.pid {
+        cannot("start PID 1", start_init())?;
+    }
+    cannot("tell the shim", writeln!(io::stdout(), "made"))?;
+    // Held until the shim has pinned everything and kills this process. Standard input is PID 1's to read from here on.
+    loop {
+        rustix::event::pause();
+    }
+}
+
+/// Makes the namespaces of a pod, but for that of users, and sets them up.
+fn enter(pod: &Pod) -> Result<(), NamespaceError> {
     let flags = [
         (UnshareFlags::NEWNET, pod.network),
         (UnshareFlags::NEWIPC, pod.ipc),
@@ -142,14 +172,7 @@ fn prepare(folder: &Path) -> Result<std::convert::Infallible, NamespaceError> {
         let path = sysctl_path(name);
         cannot(format!("set {name} to {value}"), fs::write(path, value))?;
     }
-    if pod.pid {
-        cannot("start PID 1", start_init())?;
-    }
-    cannot("tell the shim", writeln!(io::stdout(), "made"))?;
-    // Held until the shim has pinned everything and kills this process. Standard input is PID 1's to read from here on.
-    loop {
-        rustix::event::pause();
-    }
+    Ok(())
 }
 
 /// The shim's answer.

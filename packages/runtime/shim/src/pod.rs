@@ -29,8 +29,6 @@ pub struct Pod {
     pub user: Option<UserMaps>,
     /// Kernel parameters of its namespaces.
     pub sysctls: BTreeMap<String, String>,
-    /// The cgroup that the shim moves to: not the runtime's, which ends with it.
-    pub cgroup: Option<PathBuf>,
     /// The program that makes containers.
     pub oci: PathBuf,
     /// Where that program keeps its state.

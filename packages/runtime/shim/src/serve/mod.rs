@@ -100,6 +100,12 @@ enum Ready {
     Stream(String, End),
 }
 
+/// Tells whoever started this that it listens, and closes standard output, which is used for nothing else.
+fn say_ready() {
+    let _ = rustix::io::write(rustix::stdio::stdout(), b"\n");
+    let _ = rustix::stdio::dup2_stdout(rustix::stdio::stdin());
+}
+
 fn setup<T, E: Into<io::Error>>(what: &'static str, result: Result<T, E>) -> Result<T, ShimError> {
     result.map_err(|error| ShimError::Setup { what, source: error.into() })
 }
@@ -109,9 +115,6 @@ pub fn run(folder: &Path) -> Result<(), ShimError> {
     let unusable = |source| ShimError::Pod { folder: folder.to_owned(), source };
     let text = fs::read(folder.join(pod::FILE)).map_err(unusable)?;
     let pod: Pod = serde_json::from_slice(&text).map_err(|error| unusable(error.into()))?;
-    if let Some(cgroup) = &pod.cgroup {
-        setup("move to a cgroup of its own", fs::write(cgroup.join("cgroup.procs"), "0"))?;
-    }
     setup("become the parent of orphans", set_child_subreaper(Some(Pid::INIT)))?;
     setup("make the folder of namespaces", fs::create_dir_all(folder.join(pod::NAMESPACES)))?;
     let init = namespaces::make(folder, &pod)?;
@@ -127,6 +130,7 @@ pub fn run(folder: &Path) -> Result<(), ShimError> {
     let listener = setup("listen", UnixListener::bind(name))?;
     setup("listen", listener.set_nonblocking(true))?;
     setup("name the socket", fs::rename(&new, folder.join(pod::SOCKET)))?;
+    say_ready();
     let mut shim = Shim {
         pod,
         folder: folder.to_owned(),
