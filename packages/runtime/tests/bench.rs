@@ -7,6 +7,8 @@
     reason = "it starts programs, is told where things are, and reports by itself"
 )]
 
+#[path = "native/cgroup.rs"]
+mod cgroup;
 #[path = "bench/containers.rs"]
 mod containers;
 #[path = "../images/tests/images/content.rs"]

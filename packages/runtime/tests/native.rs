@@ -1,8 +1,8 @@
 //! The runtime on this machine's kernel, through its socket: pods, containers, programs in them, and its own restart.
 //!
-//! Everything is in a mount and a network namespace of this test, with a cgroup v2 hierarchy mounted there. It needs
-//! root, a statically linked busybox (`LEPTON_TEST_BUSYBOX` names it, else `/bin/busybox`), and the other programs of
-//! the runtime beside this one; it says what is missing. `LEPTON_TEST_CNI` names a folder of CNI plugins.
+//! Everything is in a mount, a network and a cgroup namespace of this test. It needs root, a statically linked busybox
+//! (`LEPTON_TEST_BUSYBOX` names it, else `/bin/busybox`), and the other programs of the runtime beside this one; it says
+//! what is missing. `LEPTON_TEST_CNI` names a folder of CNI plugins.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -10,6 +10,8 @@
     reason = "this test starts programs, is told where things are, and reports by itself"
 )]
 
+#[path = "native/cgroup.rs"]
+mod cgroup;
 #[path = "native/containers.rs"]
 mod containers;
 #[path = "../images/tests/images/content.rs"]

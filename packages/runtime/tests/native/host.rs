@@ -12,6 +12,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, moun
 use rustix::thread::UnshareFlags;
 use tonic::transport::{Channel, Endpoint};
 
+use crate::cgroup::OwnCgroup;
 use crate::image;
 
 /// Real time that anything may take: the machine may be busy with other tests.
@@ -28,6 +29,8 @@ pub(crate) struct Host {
     runtime: Option<Child>,
     /// More words for the runtime's command line, from its next start on.
     pub(crate) options: Vec<String>,
+    /// Last: the runtime is gone by then.
+    _cgroup: OwnCgroup,
 }
 
 impl Host {
@@ -48,9 +51,9 @@ impl Host {
             }
         }
         let plugins = std::env::var_os("LEPTON_TEST_CNI").map(PathBuf::from);
-        isolate().map_err(|error| format!("namespaces cannot be made here: {error}"))?;
+        let cgroup = isolate().map_err(|error| format!("namespaces cannot be made here: {error}"))?;
         let folder = tempfile::Builder::new().prefix("lepton-runtime").tempdir().unwrap();
-        let host = Self { folder, programs, plugins, runtime: None, options: Vec::new() };
+        let host = Self { folder, programs, plugins, runtime: None, options: Vec::new(), _cgroup: cgroup };
         fs::create_dir_all(host.path("cni")).unwrap();
         fs::create_dir_all(host.path("run")).unwrap();
         // As /run of a host is.
@@ -211,13 +214,14 @@ fn programs() -> Option<PathBuf> {
 }
 
 /// Namespaces of this process alone, with what the runtime expects of a host.
-fn isolate() -> rustix::io::Result<()> {
+fn isolate() -> rustix::io::Result<OwnCgroup> {
     #[expect(deprecated, reason = "its safe form; this process has one thread still")]
     rustix::thread::unshare(UnshareFlags::NEWNS | UnshareFlags::NEWNET)?;
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MountFlags::empty(), None::<&std::ffi::CStr>)?;
+    let cgroup = OwnCgroup::enter()?;
     // The streaming server listens on it.
-    lepton_runtime_shim::namespaces::loopback_up().map_err(|_| rustix::io::Errno::NETUNREACH)
+    lepton_runtime_shim::namespaces::loopback_up().map_err(|_| rustix::io::Errno::NETUNREACH)?;
+    Ok(cgroup)
 }
 
 /// The names in a folder of this test.
