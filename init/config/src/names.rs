@@ -1,10 +1,10 @@
 //! Names of hosts, domains and network links.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::address::Mac;
-use crate::text::text_type;
+use crate::text::{as_text, text_type};
 
 /// `__NEW_UTS_LEN`: the kernel refuses longer host names.
 const MAX_HOSTNAME: usize = 64;
@@ -87,22 +87,22 @@ fn named(text: &str, limit: usize) -> Option<String> {
     (text.len() <= limit && text.split('.').all(is_label)).then(|| text.to_owned())
 }
 
-macro_rules! as_text {
-    ($($name:ident),+) => {$(
-        impl $name {
-            /// The name.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )+};
+/// Whether it is `HOST[:PORT]`, with brackets around an IPv6 address.
+pub(crate) fn is_authority(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => named(host, MAX_DOMAIN).is_some(),
+    };
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    is_host && port.is_none_or(is_port)
 }
+
 as_text!(Hostname, Domain, LinkName, Server);
 
 impl LinkRef {

@@ -1,13 +1,10 @@
 //! `[[registries]]`: where container images come from besides the registries that they name, and how those are reached.
 
-use std::fmt;
-
 use crate::field::{Place, Reader};
+use crate::names::is_authority;
 use crate::table::{Check, table};
-use crate::text::text_type;
+use crate::text::{as_text, text_type};
 
-/// RFC 1035 section 2.3.4, in text form.
-const MAX_HOST: usize = 253;
 /// The longest URL of an endpoint; what is asked there is put behind it.
 const MAX_URL: usize = 1024;
 
@@ -83,28 +80,6 @@ text_type!(
     pattern = r"^/[^\u0000]*[^/\u0000]$"
 );
 
-/// Whether it is `HOST[:PORT]`, with brackets around an IPv6 address.
-fn is_authority(text: &str) -> bool {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (text, None),
-    };
-    let is_port = |port: &str| {
-        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
-    };
-    let is_name = |host: &str| {
-        !host.is_empty()
-            && host.len() <= MAX_HOST
-            && host.split('.').all(|label| !label.is_empty())
-            && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte))
-    };
-    let is_host = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => is_name(host),
-    };
-    is_host && port.is_none_or(is_port)
-}
-
 impl Check for Registry {
     fn check(self, place: Place<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         // Without any of its endpoints it would be asked over the network that they were to spare it.
@@ -149,22 +124,6 @@ impl Check for RegistryEndpoint {
     }
 }
 
-macro_rules! as_text {
-    ($($name:ident),+) => {$(
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )+};
-}
 as_text!(CaFile, RegistryHost, RegistryUrl);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `text_type!` and `number_type!`: values that are checked once, when they are made.
+//! `text_type!`, `as_text!` and `number_type!`: values that are checked once, when they are made.
 
 /// A text with a rule: `parse` takes the text and gives the value or what is wrong with it.
 macro_rules! text_type {
@@ -123,3 +123,22 @@ macro_rules! number_type {
     };
 }
 pub(crate) use number_type;
+
+/// Texts that are kept as they were written.
+macro_rules! as_text {
+    ($($name:ident),+) => {$(
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )+};
+}
+pub(crate) use as_text;
