@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::endpoint::{Bind, Port, User};
+use crate::rules::no_zero;
+use crate::spec::{is_true, yes};
 use crate::{Capability, GiveUp, Kind, Problem, ReadyWhen, Restart, Seconds, ServiceSpec};
 
 /// The program that keeps one container.
@@ -218,24 +220,13 @@ impl ContainerSpec {
             ("cpu-max-percent", self.cpu_max_percent),
             ("pids-max", self.pids_max),
         ];
-        for (key, count) in counts {
-            unless(count != Some(0), key, &|| "0 would let nothing run; leave the key out".to_owned());
-        }
+        found.extend(counts.into_iter().filter_map(no_zero));
         found
     }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-fn yes() -> bool {
-    true
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-fn is_true(value: &bool) -> bool {
-    *value
 }
 
 #[cfg(test)]

@@ -126,10 +126,14 @@ impl ServiceSpec {
             ("pids-max", self.pids_max),
             ("open-files-max", self.open_files_max),
         ];
-        for (key, count) in counts {
-            found.unless(count != Some(0), key, || "0 would let nothing run; leave the key out".to_owned());
-        }
+        found.0.extend(counts.into_iter().filter_map(no_zero));
     }
+}
+
+/// What is wrong with a limit that lets nothing run.
+pub(crate) fn no_zero((key, count): (&'static str, Option<u32>)) -> Option<Problem> {
+    let message = || "0 would let nothing run; leave the key out".to_owned();
+    (count == Some(0)).then(|| Problem { key, message: message() })
 }
 
 struct Problems(Vec<Problem>);

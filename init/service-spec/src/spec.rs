@@ -263,12 +263,14 @@ impl ServiceSpec {
     }
 }
 
-fn yes() -> bool {
+/// What `enabled` is unless given, and with it every other key of a service that is on by itself.
+pub(crate) fn yes() -> bool {
     true
 }
 
+/// Whether such a key need not be written.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]
-fn is_true(value: &bool) -> bool {
+pub(crate) fn is_true(value: &bool) -> bool {
     *value
 }
 
