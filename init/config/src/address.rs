@@ -75,7 +75,8 @@ text_type!(
     pattern = r"^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$"
 );
 
-fn prefixed(text: &str) -> Option<Prefixed> {
+/// `ADDRESS/LENGTH`, whatever the bits behind the prefix are.
+pub(crate) fn prefixed(text: &str) -> Option<Prefixed> {
     let (address, prefix) = text.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
     let prefix: u8 = prefix.parse().ok()?;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::field::{Field, Place, Reader, plain_fields};
 use crate::names::{Hostname, Server};
 use crate::network::Network;
+use crate::proxy::Proxy;
 use crate::registries::Registry;
 use crate::table::{Check, table};
 use crate::text::{number_type, text_type};
@@ -40,6 +41,8 @@ table! {
             containers: Vec<ContainerSpec>,
             /// Registries of container images that are reached in another way than over HTTPS by their own name.
             registries: Vec<Registry>,
+            /// Proxies through which images are pulled.
+            proxy: Proxy,
             /// Kernel settings by name, `"net.ipv4.ip_forward" = 1`; they are set after the image's own.
             sysctl: BTreeMap<SysctlKey, SysctlValue>,
             /// What the consoles show.

@@ -14,6 +14,7 @@ pub mod kernel_words;
 mod names;
 mod network;
 pub mod ovf;
+mod proxy;
 mod registries;
 #[cfg(feature = "schema")]
 pub mod schema;
@@ -33,5 +34,6 @@ pub use names::{Domain, Hostname, LinkName, LinkRef, Server};
 pub use network::{
     Bond, BondMode, Bridge, Dhcp, LacpRate, Link, Match, Mtu, Network, Route, TransmitHash, Vlan, VlanId,
 };
-pub use registries::{CaFile, Registry, RegistryEndpoint, RegistryHost, RegistryUrl};
+pub use proxy::{NoProxy, Proxy, ProxyUrl};
+pub use registries::{CaFile, OnlyEndpoints, Registry, RegistryEndpoint, RegistryHost, RegistryUrl};
 pub use writing::{Unwritable, to_toml};

@@ -1,6 +1,6 @@
 //! `[[registries]]`: where container images come from besides the registries that they name, and how those are reached.
 
-use crate::field::{Place, Reader};
+use crate::field::{Field, Place, Reader, Value, read_plain};
 use crate::names::is_authority;
 use crate::table::{Check, table};
 use crate::text::{as_text, text_type};
@@ -10,16 +10,17 @@ const MAX_URL: usize = 1024;
 
 table! {
     /// How one registry of container images is reached. Without an entry: over HTTPS, by its own name.
+    #[cfg_attr(feature = "schema", schemars(extend("required" = ["endpoints", "host"])))]
     struct Registry {
         required {
             /// The registry as names of images begin with it, with its port if they have one: `docker.io`, `registry.example:5000`.
             host: RegistryHost,
-            /// Where it is asked, in this order. The registry itself comes last, unless it is one of them.
-            endpoints: Vec<RegistryEndpoint>,
         }
         optional {
-            /// Whether nothing but the endpoints is asked. Without this key: no.
-            only_endpoints: Option<bool>,
+            /// Where it is asked, in this order. The registry itself comes last, unless it is one of them.
+            endpoints: Vec<RegistryEndpoint>,
+            /// Whether nothing but the endpoints is asked; when none of them is usable, pulls fail. Without this key: no.
+            only_endpoints: Option<OnlyEndpoints>,
         }
     }
 }
@@ -80,18 +81,42 @@ text_type!(
     pattern = r"^/[^\u0000]*[^/\u0000]$"
 );
 
+/// Whether nothing but the endpoints is asked. A value that is neither yes nor no counts as yes: of the two, a pull that
+/// fails is seen, and a registry that is asked in spite of the wish is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct OnlyEndpoints(bool);
+
+impl OnlyEndpoints {
+    /// Yes or no.
+    pub fn get(self) -> bool {
+        self.0
+    }
+}
+
+impl Field for OnlyEndpoints {
+    fn read(value: Value<'_>, place: Place<'_>, reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self(read_plain(value, place, reader).unwrap_or(true)))
+    }
+}
+
+impl Registry {
+    /// Whether nothing but the endpoints is asked.
+    pub fn is_only_endpoints(&self) -> bool {
+        self.only_endpoints.is_some_and(OnlyEndpoints::get)
+    }
+}
+
 impl Check for Registry {
     fn check(self, place: Place<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        // Without any of its endpoints it would be asked over the network that they were to spare it.
-        if self.endpoints.is_empty() {
-            reader.report(
-                place.offset,
-                place.key,
-                "endpoints is empty: name at least one, or leave the registry out",
-            );
-            return None;
+        // With only-endpoints it stays: without it the registry itself would be asked.
+        if !self.endpoints.is_empty() || self.is_only_endpoints() {
+            return Some(self);
         }
-        Some(self)
+        let message = "there is no usable endpoint: name at least one, or leave the registry out";
+        reader.report(place.offset, place.key, message);
+        None
     }
 
     fn identity(&self) -> Option<String> {

@@ -32,9 +32,9 @@ macro_rules! table {
             optional { $($(#[$optional_meta:meta])* $optional:ident: $optional_type:ty,)* }
         }
     ) => {
-        $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
         #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+        $(#[$meta])*
         #[serde(rename_all = "kebab-case", deny_unknown_fields)]
         pub struct $name {
             $($(#[$required_meta])* pub $required: $required_type,)*

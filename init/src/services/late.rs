@@ -21,7 +21,7 @@ use crate::{hostname, install, source};
 const FETCHER: &str = "config";
 /// Reads network and time of the config when it starts; addresses stay while it is started again.
 const NETWORK: &str = "network";
-/// Reads registries of the config when it starts; containers go on while it is started again.
+/// Reads registries and proxies of the config when it starts; containers go on while it is started again.
 const RUNTIME: &str = "runtime";
 
 impl Services {
@@ -61,7 +61,7 @@ impl Services {
         }
         let readers = [
             (NETWORK, (&old.network, &old.time) != (&new.network, &new.time)),
-            (RUNTIME, old.registries != new.registries),
+            (RUNTIME, (&old.registries, &old.proxy) != (&new.registries, &new.proxy)),
         ];
         for (name, is_concerned) in readers {
             if let Some(place) = self.manager.find(name).filter(|_| is_concerned) {

@@ -58,12 +58,13 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
-    let (registries, problems) = registries::read(&settings.machine_config);
-    for problem in problems {
+    let ways = registries::read(&settings.machine_config);
+    for problem in ways.problems {
         eprintln!("{problem}");
     }
     // Of two entries for a registry the last one counts: that of the command line.
-    settings.images.registries.splice(..0, registries);
+    settings.images.registries.splice(..0, ways.registries);
+    settings.images.proxies = ways.proxies;
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build();
     let done = tokio.or_cannot("start threads").and_then(|tokio| tokio.block_on(serve(settings)));
     match done {

@@ -152,6 +152,11 @@ fn everything() {
             user = "robot"
             password = "secret"
 
+            [proxy]
+            http = "http://proxy.example.org:3128"
+            https = "http://robot:s%20cret@proxy.example.org:3128"
+            no-proxy = ["10.0.0.0/8", ".example.org", "192.0.2.5:5000"]
+
             [sysctl]
             "kernel.core_pattern" = "core"
             "net.ipv4.ip_forward" = "1"
@@ -201,7 +206,7 @@ server = "x"
 
             [network.links.match]
             mac = "52:54:00:12:34:56"
-            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, registries, sysctl, console, watchdog)
+            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, registries, proxy, sysctl, console, watchdog)
             ! x.toml:2: hostname: "edge 1" is not a host name: use letters, digits and hyphens, with dots between labels, at most 64 characters (RFC 1123)
             ! x.toml:4: network.dns[1]: "192.0.2.530" is not an IP address
             ! x.toml:4: network.dns[2]: 192.0.2.53 is given already in line 4; this one is left out
@@ -213,7 +218,7 @@ server = "x"
             ! x.toml:15: network.links[1].dhcp: unknown variant `on`, expected one of `v4`, `v6`, `both`, `none`
             ! x.toml:16: network.links[2]: the link with mac 52:54:00:12:34:56 is given already in line 8; this one is left out
             ! x.toml:19: time.servers: a list is needed: put the value in [ ]
-            ! x.toml:20: kubelet: unknown key (known here: hostname, network, time, install, state, files, services, containers, registries, sysctl, console, watchdog)
+            ! x.toml:20: kubelet: unknown key (known here: hostname, network, time, install, state, files, services, containers, registries, proxy, sysctl, console, watchdog)
         "#]],
     );
 }
@@ -315,6 +320,14 @@ host = "ghcr.io"
 endpoints = []
 [[registries]]
 host = "quay.io"
+[[registries]]
+host = "a.example"
+only-endpoints = true
+endpoints = "https://b"
+[[registries]]
+host = "b.example"
+only-endpoints = "yes"
+endpoints = [{ url = "b" }]
 "#,
         &expect![[r#"
             [[registries]]
@@ -322,14 +335,25 @@ host = "quay.io"
 
             [[registries.endpoints]]
             url = "http://d"
+
+            [[registries]]
+            host = "a.example"
+            only-endpoints = true
+
+            [[registries]]
+            host = "b.example"
+            only-endpoints = true
             ! x.toml:4: registries[0].endpoints[0].url: it is not of the form http[s]://HOST[:PORT][/PREFIX]; user and password have keys of their own
             ! x.toml:5: registries[0].endpoints[1]: user and password belong together: give both or none
             ! x.toml:10: registries[0].endpoints[2].ca-file: "c.pem" is not the absolute path of a file
             ! x.toml:13: registries[0].endpoints[3].pull-credentials: invalid type: integer `1`, expected a boolean
             ! x.toml:14: registries[0].endpoints[4]: http://d is given already in line 11; this one is left out
             ! x.toml:16: registries[1]: the registry docker.io is given already in line 1; this one is left out
-            ! x.toml:19: registries[2]: endpoints is empty: name at least one, or leave the registry out
-            ! x.toml:22: registries[3]: the key "endpoints" is missing
+            ! x.toml:19: registries[2]: there is no usable endpoint: name at least one, or leave the registry out
+            ! x.toml:22: registries[3]: there is no usable endpoint: name at least one, or leave the registry out
+            ! x.toml:27: registries[4].endpoints: a list is needed: put the value in [ ]
+            ! x.toml:30: registries[5].only-endpoints: invalid type: string "yes", expected a boolean
+            ! x.toml:31: registries[5].endpoints[0].url: b is not of the form http[s]://HOST[:PORT][/PREFIX]; user and password have keys of their own
         "#]],
     );
 }

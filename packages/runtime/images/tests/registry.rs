@@ -9,6 +9,8 @@
 #[path = "images/content.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod content;
+#[path = "images/proxy.rs"]
+mod proxy;
 #[path = "images/stub.rs"]
 #[expect(dead_code, reason = "other tests use it")]
 mod stub;
@@ -19,9 +21,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use lepton_runtime_images::{Config, Credentials, Endpoint, ErrorKind, Images, RegistryConfig};
+use lepton_runtime_images::{Config, Credentials, Endpoint, ErrorKind, Images, Proxies, RegistryConfig};
 
 use crate::content::{Content, layer, read};
+use crate::proxy::HttpProxy;
 
 const STORE: &str = "LEPTON_TEST_STORE";
 /// A machine that runs many tests at a time is slow.
@@ -155,18 +158,14 @@ async fn plain_and_killed() {
     assert_eq!(images.get(&name).unwrap().id, pulled.id);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn tls_and_basic_authentication() {
-    let dir = tempfile::tempdir().unwrap();
-    let Some(plain) = Registry::start(dir.path(), "", "") else { return };
-    plain.push(&image());
-    drop(plain);
-    let path = |name: &str| dir.path().join(name);
+/// A registry over TLS with a certificate for `name`, and with the user `web`.
+fn secured(dir: &Path, name: &str) -> Registry {
+    let path = |name: &str| dir.join(name);
     std::fs::write(path("openssl.cnf"), "[req]\ndistinguished_name = name\n[name]\n").unwrap();
     let made = tool("openssl")
         .unwrap()
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-        .args(["-days", "3650", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-days", "3650", "-subj", "/CN=test", "-addext", &format!("subjectAltName={name}")])
         .arg("-config")
         .arg(path("openssl.cnf"))
         .arg("-keyout")
@@ -183,14 +182,23 @@ async fn tls_and_basic_authentication() {
         path("key.pem").display()
     );
     let auth = format!("auth:\n  htpasswd:\n    realm: test\n    path: {}\n", path("htpasswd").display());
-    let registry = Registry::start(dir.path(), &tls, &auth).unwrap();
+    Registry::start(dir, &tls, &auth).unwrap()
+}
+
+fn user(password: &str) -> Credentials {
+    Credentials { username: "web".into(), password: password.into(), ..Credentials::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_and_basic_authentication() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(plain) = Registry::start(dir.path(), "", "") else { return };
+    plain.push(&image());
+    drop(plain);
+    let path = |name: &str| dir.path().join(name);
+    let registry = secured(dir.path(), "IP:127.0.0.1");
     let url = format!("https://{}", registry.host());
     let name = format!("{}/team/tool:v1", registry.host());
-    let user = |password: &str| Credentials {
-        username: "web".into(),
-        password: password.into(),
-        ..Credentials::default()
-    };
     let open = |number: u32, endpoint: Endpoint| {
         let mut settings = settings(path(&format!("root-{number}")), registry.host(), endpoint);
         settings.limits.tries = 1;
@@ -208,4 +216,42 @@ async fn tls_and_basic_authentication() {
     assert!(error.to_string().contains("no certificates"), "{error}");
     let anyone = open(3, Endpoint { url, skip_verify: true, ..Endpoint::default() }).await.unwrap();
     anyone.pull(&name, Some(&user(PASSWORD))).await.unwrap();
+}
+
+/// The name of the registry leads somewhere at the proxy alone, and TLS goes from end to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_through_a_proxy() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(plain) = Registry::start(dir.path(), "", "") else { return };
+    plain.push(&image());
+    drop(plain);
+    let registry = secured(dir.path(), "DNS:registry.example");
+    let place = "registry.example:5443";
+    // `edge:s cret`
+    let proxy = HttpProxy::start(&[(place, registry.port)], "Basic ZWRnZTpzIGNyZXQ=");
+    let endpoint = Endpoint {
+        url: format!("https://{place}"),
+        ca_file: Some(dir.path().join("cert.pem")),
+        ..Endpoint::default()
+    };
+    let open = |number: u32, password: &str| {
+        let root = dir.path().join(format!("root-{number}"));
+        let mut settings = settings(root, place.to_owned(), endpoint.clone());
+        settings.limits.tries = 1;
+        let https = Some(format!("http://edge:{password}@{}", proxy.host()));
+        settings.proxies = Proxies { https, ..Proxies::default() };
+        Images::open(settings)
+    };
+    let name = format!("{place}/team/tool:v1");
+    open(1, "s%20cret").await.unwrap().pull(&name, Some(&user(PASSWORD))).await.unwrap();
+    let asked = proxy.asked();
+    assert!(!asked.is_empty());
+    assert!(asked.iter().all(|line| line == "200 CONNECT registry.example:5443 HTTP/1.1"), "{asked:?}");
+    let error = open(2, "wr0ng").await.unwrap().pull(&name, Some(&user(PASSWORD))).await.unwrap_err();
+    assert!(error.to_string().contains("407") && !error.to_string().contains("wr0ng"), "{error}");
+    // Without the way that the proxy knows there is none.
+    let mut alone = settings(dir.path().join("root-3"), place.to_owned(), endpoint.clone());
+    alone.limits.tries = 1;
+    let error = Images::open(alone).await.unwrap().pull(&name, None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
 }

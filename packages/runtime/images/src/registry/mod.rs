@@ -130,7 +130,10 @@ impl Client {
             places.push(Place { url: own, credentials: credentials.cloned(), namespace: None });
         }
         if places.is_empty() {
-            return Err(RegistryError::Setting { why: format!("registry {host:?} has no endpoint") });
+            let why = format!(
+                "registry {host:?} may be asked at its endpoints alone, and none of them is usable; see the errors of the settings"
+            );
+            return Err(RegistryError::Setting { why });
         }
         let authorizations = places.iter().enumerate().filter_map(|(index, place)| {
             let token = &place.credentials.as_ref()?.registry_token;

@@ -129,7 +129,9 @@ pub(crate) fn proxy(proxies: &Proxies, target: &Origin) -> Result<Option<Proxy>,
     };
     let url = (!rest.contains("://")).then(|| Url::parse(&format!("http://{place}"))).flatten();
     let url = url.ok_or("the proxy is not of the form http://[USER:PASSWORD@]HOST[:PORT]".to_owned())?;
-    let authorization = user.map(|user| super::auth::basic(&percent_decoded(user)));
+    // A user without a password has an empty one (RFC 7617).
+    let pair = |user: &str| if user.contains(':') { user.to_owned() } else { format!("{user}:") };
+    let authorization = user.map(|user| super::auth::basic(&percent_decoded(&pair(user))));
     Ok(Some(Proxy { origin: url.origin, authorization }))
 }
 
@@ -149,12 +151,13 @@ fn is_direct(no: &str, target: &Origin) -> bool {
             return network.zip(bits).is_some_and(|(network, bits)| is_within(address, network, bits));
         }
         let (name, port) = match entry.rsplit_once(':') {
-            Some((name, port)) if port.chars().all(|digit| digit.is_ascii_digit()) && !name.contains(':') => {
-                (name, port.parse::<u16>().ok())
+            // An IPv6 address has brackets when a port follows.
+            Some((name, port)) if !name.contains(':') || name.starts_with('[') && name.ends_with(']') => {
+                (name, Some(port.parse::<u16>().ok()))
             }
             _ => (entry, None),
         };
-        if port.is_some_and(|port| port != target.port) {
+        if port.is_some_and(|port| port != Some(target.port)) {
             return false;
         }
         let name = name.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
@@ -266,7 +269,7 @@ mod tests {
         let proxies = Proxies {
             http: Some("proxy.example:3128".into()),
             https: Some("http://us%65r:p%40ss@proxy.example:3129".into()),
-            no: "localhost, .in.example,10.0.0.0/8,y.example:5000,[fd00::1],fd01::/16".into(),
+            no: "localhost, .in.example,10.0.0.0/8,y.example:5000,[fd00::1],fd01::/16,[fd02::1]:5000,z.example:".into(),
         };
         let check = |url: &str, wanted: Option<u16>| {
             let found = proxy(&proxies, &Url::parse(url).unwrap().origin).unwrap();
@@ -283,15 +286,25 @@ mod tests {
             "http://[fd00::1]",
             "https://y.example:5000",
             "https://[fd01::7]",
+            "https://[fd02::1]:5000",
             "http://localhost",
         ] {
             check(url, None);
         }
-        for url in ["https://login.example", "https://y.example", "http://11.0.0.1"] {
+        for url in [
+            "https://login.example",
+            "https://y.example",
+            "https://[fd02::1]",
+            "https://z.example",
+            "http://11.0.0.1",
+        ] {
             check(url, Some(if url.starts_with("https") { 3129 } else { 3128 }));
         }
         let found = proxy(&proxies, &Url::parse("https://x.example").unwrap().origin).unwrap().unwrap();
         assert_eq!(found.authorization.unwrap(), "Basic dXNlcjpwQHNz");
+        let user = Proxies { http: Some("http://us@proxy.example".into()), ..Proxies::default() };
+        let found = proxy(&user, &Url::parse("http://x.example").unwrap().origin).unwrap().unwrap();
+        assert_eq!(found.authorization.unwrap(), "Basic dXM6");
         let wrong = Proxies { https: Some("socks5://x".into()), ..Proxies::default() };
         assert!(proxy(&wrong, &Url::parse("https://x.example").unwrap().origin).is_err());
     }

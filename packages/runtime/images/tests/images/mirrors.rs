@@ -75,6 +75,19 @@ async fn plain_http_must_be_listed() {
     assert!(stub.asked().iter().all(|asked| !asked.method.contains("GET")));
 }
 
+/// Nothing is asked directly when the settings forbid it and leave nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_with_no_endpoint_left_is_not_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = config(dir.path(), &[]);
+    settings.registries =
+        vec![RegistryConfig { host: "registry.invalid".into(), endpoints: Vec::new(), only_endpoints: true }];
+    let images = Images::open(settings).await.unwrap();
+    let error = images.pull("registry.invalid/tool:v1", None).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
+    assert!(error.to_string().contains("none of them is usable"), "{error}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn plain_http_through_a_proxy() {
     let content = content();
