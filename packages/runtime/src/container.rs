@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use lepton_cri::v1::{ContainerConfig, ContainerMetadata, ContainerState, LinuxContainerUser};
 use lepton_runtime_shim::protocol::Exit;
@@ -83,12 +84,22 @@ impl Life {
     }
 }
 
+/// Clients that attach to a container before its start, so that none of what it writes is lost to them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Early {
+    /// So many were told where to connect to, and are not there yet.
+    expected: usize,
+    /// The container's streams are there, and its program has not started.
+    open: bool,
+}
+
 /// A container.
 #[derive(Debug)]
 pub(crate) struct Container {
     config: Mutex<ContainerConfig>,
     record: Mutex<Record>,
     life: watch::Sender<Life>,
+    early: watch::Sender<Early>,
     /// One start or removal at a time.
     pub(crate) turn: tokio::sync::Mutex<()>,
 }
@@ -105,6 +116,7 @@ impl Container {
             config: Mutex::new(config),
             record: Mutex::new(record),
             life: watch::Sender::new(Life::Created),
+            early: watch::Sender::default(),
             turn: tokio::sync::Mutex::new(()),
         }
     }
@@ -178,6 +190,29 @@ impl Container {
         let mut changes = self.life.subscribe();
         // The sender is this container's own.
         let _ = changes.wait_for(|life| matches!(life, Life::Exited(..))).await;
+    }
+
+    /// A client that wants to attach before the start was told where to connect to.
+    pub(crate) fn expect(&self) {
+        self.early.send_modify(|early| early.expected += 1);
+    }
+
+    /// It is attached, or it will not be.
+    pub(crate) fn arrived(&self) {
+        self.early.send_modify(|early| early.expected = early.expected.saturating_sub(1));
+    }
+
+    /// Waits until a client may attach.
+    pub(crate) async fn opened(&self) {
+        let mut changes = self.early.subscribe();
+        let _ = changes.wait_for(|early| early.open).await;
+    }
+
+    /// Lets clients attach, and waits for those that are expected, but not for long.
+    pub(crate) async fn open(&self, patience: Duration) {
+        self.early.send_modify(|early| early.open = true);
+        let mut changes = self.early.subscribe();
+        let _ = tokio::time::timeout(patience, changes.wait_for(|early| early.expected == 0)).await;
     }
 }
 

@@ -22,6 +22,8 @@ use crate::{cgroup, files, id, pods, rootfs, signals, sys, user, volumes};
 
 /// How long processes may take to die of SIGKILL: those that wait for a disk take some time.
 const DYING: Duration = Duration::from_secs(60);
+/// How long a start waits for clients that were told where to attach: the program shall not write before they are there.
+const ATTACHING: Duration = Duration::from_secs(10);
 
 impl Runtime {
     /// Makes a container in a pod; gives its id.
@@ -175,6 +177,7 @@ impl Runtime {
             let _ = files::remove_folder(&self.settings.oci_state().join(&record.id));
             return Err(error);
         }
+        container.open(ATTACHING).await;
         container.change(|record| record.started_at = time::now_ns());
         container.save(&state)?;
         // Before it can end, so that its end is not overtaken.

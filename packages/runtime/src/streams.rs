@@ -16,7 +16,7 @@ use tokio::io::{AsyncWriteExt as _, copy};
 use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 
-use crate::container::Life;
+use crate::container::{Life, Record};
 use crate::error::{Failure, Result, chain};
 use crate::exec::receiver;
 use crate::runtime::Runtime;
@@ -180,60 +180,82 @@ impl Doors {
 
     async fn attach_to(&self, request: &AttachRequest, mut streams: Streams) -> Result<()> {
         let container = self.0.container(&request.container_id)?;
-        if container.life() != Life::Running {
-            return Err(Failure::precondition(format!("container {} does not run", request.container_id)));
+        match container.life() {
+            Life::Running => {}
+            Life::Created => tokio::select! {
+                () = container.opened() => {}
+                () = streams.client.wait() => {
+                    container.arrived();
+                    return Ok(());
+                }
+            },
+            Life::Exited(..) => {
+                let id = &request.container_id;
+                return Err(Failure::precondition(format!("container {id} does not run")));
+            }
         }
         let record = container.record();
         let wanted = [streams.stdin.is_some(), streams.stdout.is_some(), streams.stderr.is_some()];
-        let pipes = || -> io::Result<_> {
-            let stdin = wanted[0].then(to_program).transpose()?;
-            let stdout = wanted[1].then(from_program).transpose()?;
-            let stderr = wanted[2].then(from_program).transpose()?;
-            Ok((stdin, stdout, stderr))
-        };
-        let (stdin, stdout, stderr) = pipes().map_err(Failure::internal)?;
-        let order = Request::Attach {
-            container: record.id.clone(),
-            stdin: stdin.is_some(),
-            stdout: stdout.is_some(),
-            stderr: stderr.is_some(),
-        };
-        let ends = [
-            stdin.as_ref().map(|(end, _)| end),
-            stdout.as_ref().map(|(end, _)| end),
-            stderr.as_ref().map(|(end, _)| end),
-        ];
-        let ends: Vec<_> = ends.into_iter().flatten().map(|end| end.as_fd()).collect();
-        let shim = self.0.shim(&record.sandbox);
-        shim.open(&order, &ends).await?.reply().await?;
-        drop(ends);
-        let to = stdin.map(|(_, to)| to);
-        let (out, err) = (stdout.map(|(_, from)| from), stderr.map(|(_, from)| from));
+        let connected = self.connect(&record, wanted).await;
+        container.arrived();
+        let Ends { to, out, err } = connected?;
         let input = tokio::spawn(give(streams.stdin.take(), to));
-        let mut output = tokio::spawn({
-            let (stdout, stderr) = (streams.stdout.take(), streams.stderr.take());
-            async move { tokio::join!(take(out, stdout), take(err, stderr)) }
-        });
-        let runtime = Arc::clone(&self.0);
-        let resizes = streams.resizes.take();
-        let sizes = tokio::spawn(async move {
-            let Some(mut resizes) = resizes else { return };
-            while let Some(size) = resizes.next().await {
-                let request =
-                    Request::Resize { container: record.id.clone(), columns: size.width, rows: size.height };
-                let _ = runtime.shim(&record.sandbox).call(&request).await;
-            }
-        });
+        let (stdout, stderr) = (streams.stdout.take(), streams.stderr.take());
+        let output = async move {
+            tokio::join!(take(out, stdout), take(err, stderr), container.ended());
+        };
+        let sizes = tokio::spawn(resize(Arc::clone(&self.0), record, streams.resizes.take()));
         tokio::select! {
-            () = container.ended() => {
-                let _ = tokio::time::timeout(crate::exec::REST, &mut output).await;
-            }
+            // The shim closes the pipes after the container's end, when everything was taken.
+            () = output => {}
             () = streams.client.wait() => {}
         }
         input.abort();
-        output.abort();
         sizes.abort();
         Ok(())
+    }
+
+    /// Lets the shim know of pipes for the streams that a client has.
+    async fn connect(&self, record: &Record, [stdin, stdout, stderr]: [bool; 3]) -> Result<Ends> {
+        let pipes = || -> io::Result<_> {
+            Ok((
+                stdin.then(to_program).transpose()?,
+                stdout.then(from_program).transpose()?,
+                stderr.then(from_program).transpose()?,
+            ))
+        };
+        let (input, out, err) = pipes().map_err(Failure::internal)?;
+        let ends = [
+            input.as_ref().map(|(end, _)| end.as_fd()),
+            out.as_ref().map(|(end, _)| end.as_fd()),
+            err.as_ref().map(|(end, _)| end.as_fd()),
+        ];
+        let ends: Vec<_> = ends.into_iter().flatten().collect();
+        let order = Request::Attach { container: record.id.clone(), stdin, stdout, stderr };
+        self.0.shim(&record.sandbox).open(&order, &ends).await?.reply().await?;
+        Ok(Ends {
+            to: input.map(|(_, to)| to),
+            out: out.map(|(_, from)| from),
+            err: err.map(|(_, from)| from),
+        })
+    }
+}
+
+/// The runtime's ends of the pipes to and from a container.
+#[derive(Debug)]
+struct Ends {
+    to: Option<pipe::Sender>,
+    out: Option<pipe::Receiver>,
+    err: Option<pipe::Receiver>,
+}
+
+/// Makes a container's terminal as large as the client's window.
+async fn resize(runtime: Arc<Runtime>, record: Record, resizes: Option<Resizes>) {
+    let Some(mut resizes) = resizes else { return };
+    while let Some(size) = resizes.next().await {
+        let request =
+            Request::Resize { container: record.id.clone(), columns: size.width, rows: size.height };
+        let _ = runtime.shim(&record.sandbox).call(&request).await;
     }
 }
 

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use tonic::{Request, Response, Status};
 
 use super::{Answers, Service, in_parts};
-use crate::container::Container;
+use crate::container::{Container, Life};
 use crate::error::{Failure, chain};
 use crate::sandbox::{Resources, Sandbox};
 use crate::{metrics, status, user_namespace};
@@ -86,7 +86,7 @@ impl Service {
     /// A container that a client may be connected to.
     fn running(&self, id: &str) -> Result<String, Failure> {
         let container = self.0.container(id)?;
-        if container.life() != crate::container::Life::Running {
+        if container.life() != Life::Running {
             return Err(Failure::precondition(format!("container {} does not run", container.id())));
         }
         Ok(container.id())
@@ -373,10 +373,16 @@ impl RuntimeService for Service {
 
     async fn attach(&self, request: Request<cri::AttachRequest>) -> Answer<cri::AttachResponse> {
         let cri::AttachRequest { container_id, stdin, tty, stdout, stderr } = request.into_inner();
-        let container_id = self.running(&container_id)?;
+        let container = self.0.container(&container_id)?;
+        let is_early = container.life() == Life::Created;
+        let container_id = if is_early { container.id() } else { self.running(&container_id)? };
         let streams = streaming::StreamSet { stdin, stdout, stderr, tty };
         let request = streaming::AttachRequest { container_id, streams };
-        answer(cri::AttachResponse { url: self.urls()?.attach(request).map_err(refused)? })
+        let url = self.urls()?.attach(request).map_err(refused)?;
+        if is_early {
+            container.expect();
+        }
+        answer(cri::AttachResponse { url })
     }
 
     async fn port_forward(

@@ -62,6 +62,15 @@ impl Client {
         self.input.is_none() && self.outputs.iter().all(Option::is_none)
     }
 
+    /// Closes what it has taken everything from.
+    fn end(&mut self) {
+        for side in Side::BOTH {
+            if self.waiting[side as usize].is_empty() {
+                self.outputs[side as usize] = None;
+            }
+        }
+    }
+
     /// Gives it what waits; what it does not take stays.
     fn flush(&mut self, side: Side) {
         let place = side as usize;
@@ -95,6 +104,8 @@ pub(super) struct Streams {
     pub(super) tty: bool,
     typed: Vec<u8>,
     closing: bool,
+    /// The container has ended, and so does each output of a client that has taken everything.
+    over: bool,
     clients: Vec<Client>,
 }
 
@@ -155,6 +166,9 @@ impl Streams {
                     client.outputs[side as usize] = None;
                 }
                 client.flush(side);
+                if self.over {
+                    client.end();
+                }
             }
         }
     }
@@ -164,7 +178,7 @@ impl Streams {
         self.clients.retain(|client| !client.is_gone());
     }
 
-    /// Reads what is left after the container's end, and closes everything.
+    /// Reads what is left after the container's end, and closes everything but what a client has not taken yet.
     pub(super) fn finish(&mut self) {
         for side in Side::BOTH {
             while self.read(side) {}
@@ -174,7 +188,12 @@ impl Streams {
             }
         }
         self.input = None;
-        self.clients.clear();
+        self.over = true;
+        for client in &mut self.clients {
+            client.input = None;
+            client.end();
+        }
+        self.sweep();
     }
 
     /// One read of what the container writes; whether there may be more.
@@ -319,5 +338,24 @@ mod tests {
         drop(typing);
         streams.ready(End::Client(0), PollFlags::HUP);
         assert_eq!(read(&stdin), b"");
+    }
+
+    #[test]
+    fn a_slow_client_gets_the_rest_after_the_end() {
+        let (container, write) = pipe();
+        let (slow, to_slow) = pipe();
+        let mut streams = Streams { outputs: [Some(container), None], ..Streams::default() };
+        while rustix::io::write(&to_slow, &[0; 4096]).is_ok() {}
+        streams.attach(Client::new(None, [Some(to_slow), None])).unwrap();
+        rustix::io::write(&write, b"last words").unwrap();
+        streams.finish();
+        while rustix::io::read(&slow, &mut [0; 4096]).is_ok() {}
+        let waits: Vec<End> = streams.waits().into_iter().map(|(_, _, end)| end).collect();
+        assert_eq!(waits, [End::ClientOutput(0, Side::Out)]);
+        streams.ready(End::ClientOutput(0, Side::Out), PollFlags::OUT);
+        streams.sweep();
+        assert_eq!(read(&slow), b"last words");
+        assert_eq!(read(&slow), b"");
+        assert!(streams.waits().is_empty() && streams.clients.is_empty());
     }
 }
