@@ -23,12 +23,18 @@ mod ctr;
 mod host;
 #[path = "native/image.rs"]
 mod image;
+#[path = "native/interactive.rs"]
+mod interactive;
 #[path = "native/load.rs"]
 mod load;
 #[path = "native/metrics.rs"]
 mod metrics;
 #[path = "native/pods.rs"]
 mod pods;
+#[path = "native/proxies.rs"]
+mod proxies;
+#[path = "../images/tests/images/proxy.rs"]
+mod proxy;
 #[path = "native/restart.rs"]
 mod restart;
 #[path = "../images/tests/images/stub.rs"]
@@ -57,8 +63,18 @@ fn main() -> ExitCode {
         }
     };
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let scenarios: Vec<Scenario> =
-        [pods::ALL, containers::ALL, volumes::ALL, metrics::ALL, restart::ALL, load::ALL, ctr::ALL].concat();
+    let scenarios: Vec<Scenario> = [
+        pods::ALL,
+        containers::ALL,
+        volumes::ALL,
+        metrics::ALL,
+        restart::ALL,
+        proxies::ALL,
+        load::ALL,
+        ctr::ALL,
+        interactive::ALL,
+    ]
+    .concat();
     let mut failed = 0;
     for (name, scenario) in scenarios {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {

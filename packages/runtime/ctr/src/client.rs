@@ -131,6 +131,11 @@ impl Client {
         Ok(self.answer(self.runtime.clone().exec(request).await)?.url)
     }
 
+    /// Where to connect to a container's own program.
+    pub(crate) async fn attach(&self, request: cri::AttachRequest) -> Result<String, Failure> {
+        Ok(self.answer(self.runtime.clone().attach(request).await)?.url)
+    }
+
     /// What happens to containers from now on.
     pub(crate) async fn events(&self) -> Result<Streaming<cri::ContainerEventResponse>, Failure> {
         self.answer(self.runtime.clone().get_container_events(cri::GetEventsRequest {}).await)

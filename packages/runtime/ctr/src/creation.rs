@@ -15,13 +15,28 @@ pub(crate) fn folder(logs: &Path, name: &str) -> PathBuf {
 
 /// A new pod with its container, which runs.
 pub(crate) async fn make(client: &Client, wanted: &Wanted) -> Result<Made, Failure> {
+    let (made, ()) = make_and(client, wanted, async |container| client.start(container).await).await?;
+    Ok(made)
+}
+
+/// A new pod with its container, which something starts.
+pub(crate) async fn make_and<T>(
+    client: &Client,
+    wanted: &Wanted,
+    start: impl AsyncFnOnce(&str) -> Result<T, Failure>,
+) -> Result<(Made, T), Failure> {
     let pod = client.run_pod(wanted.pod.clone()).await;
     let pod = pod.map_err(|error| match error.is_taken() {
         true => Failure::Taken(wanted.name.clone()),
         false => error,
     })?;
-    match fill(client, wanted, &pod).await {
-        Ok(container) => Ok(Made { pod, container }),
+    let filled = async {
+        let container = create(client, wanted, &pod).await?;
+        let started = start(&container).await?;
+        Ok((container, started))
+    };
+    match filled.await {
+        Ok((container, started)) => Ok((Made { pod, container }, started)),
         Err(error) => {
             // What cannot be removed now is shown by ps -a, and the cause matters more.
             let _ = client.remove_pod(&pod).await;
@@ -39,9 +54,13 @@ pub(crate) struct Made {
 
 /// Makes and starts the container of a pod.
 pub(crate) async fn fill(client: &Client, wanted: &Wanted, pod: &str) -> Result<String, Failure> {
-    let container = client.create(pod, wanted.container.clone(), wanted.pod.clone()).await?;
+    let container = create(client, wanted, pod).await?;
     client.start(&container).await?;
     Ok(container)
+}
+
+async fn create(client: &Client, wanted: &Wanted, pod: &str) -> Result<String, Failure> {
+    client.create(pod, wanted.container.clone(), wanted.pod.clone()).await
 }
 
 /// Removes a pod with its container, and what is kept of its output.

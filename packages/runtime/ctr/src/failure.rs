@@ -69,6 +69,11 @@ pub(crate) enum Failure {
     /// It does not run.
     #[error("{0} does not run")]
     Ended(String),
+    /// The conversation with it broke off.
+    #[error(
+        "the connection to {0} broke, and it goes on; see \"lepton ctr logs {0}\" and \"lepton ctr stop {0}\""
+    )]
+    Left(String),
     /// It was removed while it was followed.
     #[error("{0} was removed by somebody else")]
     Removed(String),

@@ -11,6 +11,7 @@ mod find;
 mod follow;
 mod image;
 mod inspect;
+mod interactive;
 mod log;
 mod logs;
 mod notify;
@@ -20,6 +21,7 @@ mod remove;
 mod run;
 mod run_options;
 mod service;
+mod session;
 mod show;
 mod table;
 mod terminal;
@@ -91,14 +93,17 @@ async fn run(options: Options) -> Result<u8, Failure> {
             return match wanted.mode {
                 Mode::Service => service::run(&client, &wanted, logs).await,
                 Mode::Detached => run::detached(&client, &wanted, logs, json).await,
-                Mode::Attached { remove } => run::attached(&client, &wanted, logs, remove).await,
+                Mode::Attached { remove } if wanted.choice == session::Choice::default() => {
+                    run::attached(&client, &wanted, logs, remove).await
+                }
+                Mode::Attached { remove } => interactive::run(&client, &wanted, logs, remove).await,
             };
         }
         Command::Logs { name, follow, lines, times } => {
             logs::show(&client, &name, logs::Choice { follow, lines, times }).await?;
         }
         Command::Exec { name, command, stdin, tty } => {
-            return exec::run(&client, &name, command, exec::Choice { stdin, tty }).await;
+            return exec::run(&client, &name, command, session::Choice { stdin, tty }).await;
         }
         Command::Inspect(names) => inspect::show(&client, &names).await?,
         Command::Stop { names, seconds } => remove::stop(&client, &names, seconds).await?,

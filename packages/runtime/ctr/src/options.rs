@@ -19,6 +19,8 @@ usage: lepton ctr [-o json] COMMAND
   run [OPTIONS] IMAGE [ARGUMENT...]
                       run a container and show what it writes; its exit code is passed on
     -d                do not wait for its end; print its id
+    -i                pass on what is typed
+    -t                with a terminal, as large as this one
     --rm              remove it when it ends (not with -d)
     --name NAME       lower-case letters, digits and hyphens
     --pull WHEN       missing (default), always, never

@@ -24,7 +24,8 @@ pub(crate) async fn detached(
     json: bool,
 ) -> Result<u8, Failure> {
     image::provide(client, &options.image, options.pull).await?;
-    let (wanted, made) = start(client, options, logs).await?;
+    let wanted = wanted(client, options, logs).await?;
+    let made = cleanly(&wanted, logs, creation::make(client, &wanted).await)?;
     let mut output = io::stdout().lock();
     let written = match json {
         true => writeln!(output, "{}", json!({"id": made.container, "name": wanted.name, "pod": made.pod})),
@@ -44,19 +45,30 @@ pub(crate) async fn attached(
     image::provide(client, &options.image, options.pull).await?;
     // Only now: a pull that takes long ends with this program.
     let mut stops = Stops::new()?;
-    let (wanted, made) = start(client, options, logs).await?;
+    let wanted = wanted(client, options, logs).await?;
+    let made = cleanly(&wanted, logs, creation::make(client, &wanted).await)?;
     let folder = creation::folder(logs, &wanted.name);
     let mut follow = Follow::new(&folder.join(LOG), Printer::default())?;
     let end = to_the_end(client, &made.container, &mut follow, &mut stops, options.stop_seconds).await?;
+    over(client, &made, &folder, remove).await?;
+    Ok(told(&wanted, &end))
+}
+
+/// Gives back what a container that has ended took.
+pub(crate) async fn over(client: &Client, made: &Made, folder: &Path, remove: bool) -> Result<(), Failure> {
     match remove {
-        true => creation::remove(client, &made.pod, &folder).await?,
+        true => creation::remove(client, &made.pod, folder).await,
         // Its network and its processes are given back; its log stays.
-        false => client.stop_pod(&made.pod).await?,
+        false => client.stop_pod(&made.pod).await,
     }
+}
+
+/// Says what its exit code does not; gives the code.
+pub(crate) fn told(wanted: &Wanted, end: &End) -> u8 {
     if end.reason == "OOMKilled" {
         eprintln!("lepton-ctr: {} was killed because it needed more memory than it may have", wanted.name);
     }
-    Ok(end.code)
+    end.code
 }
 
 /// SIGTERM and SIGINT.
@@ -116,7 +128,7 @@ pub(crate) async fn to_the_end(
 }
 
 /// Stops a container, as soon as the runtime can.
-async fn stop(client: &Client, container: &str, seconds: u32) {
+pub(crate) async fn stop(client: &Client, container: &str, seconds: u32) {
     while let Err(error) = client.stop(container, seconds).await {
         if !error.may_pass() {
             eprintln!("lepton-ctr: cannot stop {container}: {}", error.chain());
@@ -126,7 +138,8 @@ async fn stop(client: &Client, container: &str, seconds: u32) {
     }
 }
 
-async fn start(client: &Client, options: &RunOptions, logs: &Path) -> Result<(Wanted, Made), Failure> {
+/// What the options ask for, under a name that is free.
+pub(crate) async fn wanted(client: &Client, options: &RunOptions, logs: &Path) -> Result<Wanted, Failure> {
     let name = match &options.name {
         Some(name) => name.clone(),
         None => invent(&options.image)?,
@@ -137,12 +150,15 @@ async fn start(client: &Client, options: &RunOptions, logs: &Path) -> Result<(Wa
     let folder = creation::folder(logs, &name);
     // What another container of that name has left.
     creation::clear(&folder)?;
-    let wanted = Wanted::new(&name, options, &folder);
-    let made = creation::make(client, &wanted).await;
+    Ok(Wanted::new(&name, options, &folder))
+}
+
+/// A container that could not be made leaves nothing.
+pub(crate) fn cleanly<T>(wanted: &Wanted, logs: &Path, made: Result<T, Failure>) -> Result<T, Failure> {
     if made.is_err() {
-        let _ = creation::clear(&folder);
+        let _ = creation::clear(&creation::folder(logs, &wanted.name));
     }
-    Ok((wanted, made?))
+    made
 }
 
 /// A name for a container: its image's, and something that others do not have.

@@ -6,6 +6,7 @@ use lexopt::prelude::{Long, Short, Value, ValueExt};
 use lexopt::{Error, Parser};
 
 use crate::options::format;
+use crate::session::Choice;
 
 /// Seconds between the stop signal and SIGKILL unless given.
 const STOP_SECONDS: u32 = 10;
@@ -44,6 +45,8 @@ pub(crate) struct RunOptions {
     pub(crate) privileged: bool,
     pub(crate) read_only: bool,
     pub(crate) stop_seconds: u32,
+    /// What its program gets of the caller's.
+    pub(crate) choice: Choice,
 }
 
 impl RunOptions {
@@ -69,6 +72,7 @@ impl RunOptions {
             privileged: false,
             read_only: false,
             stop_seconds: STOP_SECONDS,
+            choice: Choice::default(),
         }
     }
 
@@ -83,6 +87,8 @@ impl RunOptions {
                 Short('d') | Long("detach") => detached = true,
                 Long("service") => service = true,
                 Long("rm") => remove = true,
+                Short('i') | Long("stdin") => run.choice.stdin = true,
+                Short('t') | Long("tty") => run.choice.tty = true,
                 Long("privileged") => run.privileged = true,
                 Long("read-only") => run.read_only = true,
                 Value(image) => {
@@ -111,6 +117,11 @@ impl RunOptions {
             }
             (true, _, _) => return Err("--service excludes -d and --rm".into()),
         };
+        if !matches!(run.mode, Mode::Attached { .. }) && run.choice != Choice::default() {
+            return Err(
+                "-i and -t are for somebody who waits for its end; leave -d out, or use exec -it".into()
+            );
+        }
         if run.mode == Mode::Service && run.name.is_none() {
             return Err("--service needs --name".into());
         }
@@ -271,11 +282,17 @@ mod tests {
         assert_eq!(parse("-d a -d").unwrap().mode, Mode::Detached);
         assert_eq!(parse("-d a -d").unwrap().arguments, ["-d"]);
         assert_eq!(parse("--rm a").unwrap().mode, Mode::Attached { remove: true });
+        let choice = |stdin, tty| Choice { stdin, tty };
+        assert_eq!(parse("-it a -i").unwrap().choice, choice(true, true));
+        assert_eq!(parse("--stdin --rm a").unwrap().choice, choice(true, false));
+        assert_eq!(parse("a -t").unwrap().choice, choice(false, false));
         assert_eq!(parse("-e A=b=c a").unwrap().environment, [("A".to_owned(), "b=c".to_owned())]);
         for bad in [
             "",
             "-d --rm a",
             "--service a",
+            "-di a",
+            "--service --name a -t a",
             "--name A a",
             "--network host -p 1:1 a",
             "-e =x a",

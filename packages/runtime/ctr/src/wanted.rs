@@ -158,6 +158,10 @@ fn container(name: &str, options: &RunOptions, namespaces: cri::NamespaceOption)
         envs: options.environment.iter().map(variable).collect(),
         mounts: options.mounts.iter().map(mount).collect(),
         log_path: LOG.to_owned(),
+        stdin: options.choice.stdin,
+        // Its input ends with the caller's.
+        stdin_once: options.choice.stdin,
+        tty: options.choice.tty,
         linux: Some(cri::LinuxContainerConfig {
             resources: Some(resources),
             security_context: Some(context),

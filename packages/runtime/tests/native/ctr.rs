@@ -22,7 +22,7 @@ pub(crate) const ALL: &[Scenario] = &[
 ];
 
 /// The program with this test's runtime.
-fn command(host: &Host, words: &[&str]) -> Command {
+pub(crate) fn command(host: &Host, words: &[&str]) -> Command {
     let mut command = Command::new(host.program("lepton-ctr"));
     command.arg("--socket").arg(host.path("cri.sock")).arg("--logs").arg(host.path("ctr-logs"));
     command.args(words).stdin(Stdio::null());
@@ -30,7 +30,7 @@ fn command(host: &Host, words: &[&str]) -> Command {
 }
 
 /// Runs it to its end: exit code, output, error output.
-fn ctr(host: &Host, words: &[&str]) -> (i32, String, String) {
+pub(crate) fn ctr(host: &Host, words: &[&str]) -> (i32, String, String) {
     told(&command(host, words).output().unwrap())
 }
 
@@ -40,13 +40,13 @@ fn told(output: &Output) -> (i32, String, String) {
 }
 
 /// The same, which must succeed; gives its output.
-fn done(host: &Host, words: &[&str]) -> String {
+pub(crate) fn done(host: &Host, words: &[&str]) -> String {
     let (code, output, errors) = ctr(host, words);
     assert_eq!(code, 0, "{words:?}: {output}{errors}");
     output
 }
 
-fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     let begin = Instant::now();
     while !is_so() {
         assert!(begin.elapsed() < LIMIT, "{what}");
@@ -54,7 +54,7 @@ fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn nothing_is_left(host: &Host) {
+pub(crate) fn nothing_is_left(host: &Host) {
     for folder in ["run/pods", "run/containers", "state/pods", "state/containers", "ctr-logs"] {
         assert_eq!(left_of(host, folder), Vec::<String>::new(), "{folder}");
     }
