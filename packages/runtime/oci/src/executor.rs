@@ -111,6 +111,8 @@ impl Program {
         let args: Vec<CString> =
             args.iter().map(|arg| CString::new(arg.as_str())).collect::<Result<_, _>>().map_err(nul)?;
         let env = self.environment().map_err(nul)?;
+        // Before the filter, which may refuse it.
+        sys::default_signals();
         self.restrict().map_err(ExecutorError::Other)?;
         let Err(error) = nix::unistd::execve(&path, &args, &env);
         Err(ExecutorError::Other(format!("exec {}: {}", path.to_string_lossy(), error.desc())))

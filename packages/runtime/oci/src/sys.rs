@@ -1,4 +1,4 @@
-//! seccomp(2), bpf(2) and faccessat(2), which no safe crate offers as they are needed here.
+//! seccomp(2), bpf(2), faccessat(2) and signal(2), which no safe crate offers as they are needed here.
 #![expect(unsafe_code, reason = "system calls without a safe form")]
 
 use std::ffi::CStr;
@@ -20,6 +20,15 @@ pub(crate) fn install_filter(filter: &[sock_filter]) -> io::Result<()> {
     // SAFETY: the kernel copies the program, which lives until the call is over.
     let result = unsafe { libc::syscall(libc::SYS_seccomp, mode, 0, std::ptr::from_ref(&program)) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives every signal its default action. What is ignored here would be so in the container's program: SIGPIPE, which
+/// Rust's start ignores, and whatever the runtime was started with.
+pub(crate) fn default_signals() {
+    for number in 1..=libc::SIGRTMAX() {
+        // SAFETY: no handler is installed. A number that cannot be changed is refused, which is as good.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
 }
 
 /// Whether this process may execute a file; an error when it is not there or no file.

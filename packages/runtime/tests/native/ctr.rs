@@ -98,6 +98,14 @@ fn runs(_: &Runtime, host: &mut Host) {
         ctr(host, &["exec", "web", "sh", "-c", "echo out; echo err >&2; exit 42"]),
         (42, "out\n".to_owned(), "err\n".to_owned())
     );
+    // No signal is ignored that the runtime or its maker of containers ignores, as far as the C library has names for them.
+    let show = ["busybox", "grep", "SigIgn", "/proc/self/status"];
+    let run = ["run", "--rm", "--network", "host", image::NAME];
+    for words in [&["exec", "web"][..], &run] {
+        let shown = done(host, &[words, &show].concat());
+        let ignored = shown.trim().strip_prefix("SigIgn:\t").unwrap();
+        assert_eq!(u64::from_str_radix(ignored, 16).unwrap() & 0x7fff_ffff, 0, "{words:?}: {ignored}");
+    }
     assert_eq!(done(host, &["exec", "-t", "web", "sh", "-c", "test -t 1 && echo terminal"]), "terminal\r\n");
 
     let inspected: serde_json::Value = serde_json::from_str(&done(host, &["inspect", &id[..8]])).unwrap();
