@@ -324,14 +324,15 @@ fn merge(resources: &mut LinuxContainerResources, wanted: LinuxContainerResource
 
 /// Makes a folder in a root file system, without leaving it through links.
 fn make_folder(root: &Path, path: &str) -> Result<()> {
-    use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2};
+    use lepton_runtime_images::within;
+    use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat};
     let what = || format!("make the working folder {path}");
     let inside = ResolveFlags::IN_ROOT;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let top = fs::File::open(root).or_cannot(what())?;
     let mut at = String::from(".");
     for part in path.split('/').filter(|part| !part.is_empty() && *part != ".") {
-        let parent = openat2(&top, at.as_str(), flags, Mode::empty(), inside).or_cannot(what())?;
+        let parent = within::open(&top, at.as_str(), flags, inside).or_cannot(what())?;
         if part != ".." {
             match mkdirat(&parent, part, Mode::from_raw_mode(0o755)) {
                 Ok(()) | Err(rustix::io::Errno::EXIST) => {}
@@ -340,5 +341,5 @@ fn make_folder(root: &Path, path: &str) -> Result<()> {
         }
         at = format!("{at}/{part}");
     }
-    openat2(&top, at.as_str(), flags, Mode::empty(), inside).or_cannot(what()).map(drop)
+    within::open(&top, at.as_str(), flags, inside).or_cannot(what()).map(drop)
 }

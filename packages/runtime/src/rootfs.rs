@@ -7,8 +7,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use lepton_runtime_images::Snapshot;
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use lepton_runtime_images::{Snapshot, within};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
     fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
@@ -87,7 +87,7 @@ pub(crate) fn mount_image(snapshot: &Snapshot, target: &Path, user: Option<&User
 pub(crate) fn narrow(target: &Path, folder: &Path) -> rustix::io::Result<()> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let whole = rustix::fs::open(target, flags, Mode::empty())?;
-    let found = openat2(&whole, folder, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
+    let found = within::open(&whole, folder, flags, ResolveFlags::IN_ROOT)?;
     let clone = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let part = open_tree(found.as_fd(), "", clone | OpenTreeFlags::AT_EMPTY_PATH)?;
     unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;

@@ -27,6 +27,7 @@ mod snapshots;
 mod state;
 mod store;
 mod users;
+pub mod within;
 
 pub use blobs::ContentError;
 pub use config::{Config, Devices, Endpoint, Limits, Platform, Proxies, RegistryConfig};

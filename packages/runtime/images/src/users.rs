@@ -155,10 +155,10 @@ fn number(text: &str) -> Result<Option<u32>, UserError> {
 fn read(root: BorrowedFd<'_>, path: &'static str) -> Result<String, UserError> {
     use std::io::Read as _;
 
-    use rustix::fs::{Mode, OFlags, ResolveFlags};
+    use rustix::fs::{OFlags, ResolveFlags};
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let file = match rustix::fs::openat2(root, path, flags, Mode::empty(), within) {
+    let inside = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let file = match crate::within::open(root, path, flags, inside) {
         Ok(file) => std::fs::File::from(file),
         // A part of the path that is no folder is as good as a missing one.
         Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(String::new()),
