@@ -65,8 +65,9 @@ fn main() {
     let (target, seconds) = (words[0].as_str(), words[1].parse().expect("seconds"));
     let seed = words.get(2).map_or(0x9e37_79b9_7f4a_7c15, |seed| seed.parse().expect("a number"));
     let (mut dice, end) = (Dice(seed), Instant::now() + Duration::from_secs(seconds));
-    let dir = tempfile::tempdir().expect("a temporary folder");
-    let (lower, scratch) = (dir.path().join("lower"), dir.path().join("scratch"));
+    // It stays when something panics.
+    let dir = tempfile::tempdir().expect("a temporary folder").keep();
+    let (lower, scratch) = (dir.join("lower"), dir.join("scratch"));
     std::fs::create_dir_all(lower.join("usr/lib")).expect("a folder");
     std::fs::create_dir(&scratch).expect("a folder");
     std::os::unix::fs::symlink("usr/lib", lower.join("lib")).expect("a link");
@@ -84,8 +85,8 @@ fn main() {
             change(&mut input, &mut dice, target == "layer");
         }
         input.truncate(1 << 16);
-        // The last input is there to be looked at when something panics.
-        std::fs::write(dir.path().join("input"), &input).expect("a file");
+        // The last input is there to be looked at then.
+        std::fs::write(dir.join("input"), &input).expect("a file");
         run(target, &input, &lower, &scratch);
         runs += 1;
         // Changed inputs are changed further.
@@ -94,6 +95,7 @@ fn main() {
             if place < corpus.len() { corpus[place] = input } else { corpus.push(input) }
         }
     }
+    std::fs::remove_dir_all(&dir).expect("a folder that can be removed");
     println!("{target}: {runs} inputs in {seconds} s, seed {seed}, no crash");
 }
 
