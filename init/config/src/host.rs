@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::field::{Field, Place, Reader, plain_fields};
 use crate::names::{Hostname, Server};
 use crate::network::Network;
+use crate::pods::{Kubelet, Pod};
 use crate::proxy::Proxy;
 use crate::registries::Registry;
 use crate::table::{Check, table};
@@ -39,6 +40,10 @@ table! {
             services: Vec<ServiceSpec>,
             /// OCI images that run through the container runtime, each as a service of PID 1 (docs/containers.md).
             containers: Vec<ContainerSpec>,
+            /// Pods that kubelet runs without an API server (docs/kubelet.md).
+            pods: Vec<Pod>,
+            /// The node agent, and the cluster that it joins.
+            kubelet: Kubelet,
             /// Registries of container images that are reached in another way than over HTTPS by their own name.
             registries: Vec<Registry>,
             /// Proxies through which images are pulled.

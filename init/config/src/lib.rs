@@ -14,6 +14,7 @@ pub mod kernel_words;
 mod names;
 mod network;
 pub mod ovf;
+mod pods;
 mod proxy;
 mod registries;
 #[cfg(feature = "schema")]
@@ -33,6 +34,10 @@ pub use host::{
 pub use names::{Domain, Hostname, LinkName, LinkRef, Server};
 pub use network::{
     Bond, BondMode, Bridge, Dhcp, LacpRate, Link, Match, Mtu, Network, Route, TransmitHash, Vlan, VlanId,
+};
+pub use pods::{
+    ApiServer, BootstrapToken, CaHash, Kubelet, LabelKey, LabelValue, MaxPods, NodeName, Pod, PodPids, Port,
+    ReservedCpu, ReservedMemory, Taint, TaintParts,
 };
 pub use proxy::{NoProxy, Proxy, ProxyUrl};
 pub use registries::{CaFile, OnlyEndpoints, Registry, RegistryEndpoint, RegistryHost, RegistryUrl};

@@ -62,6 +62,12 @@ fn bad_configs_are_bad_for_both() {
         "[[containers]]\nname = \"a\"\nimage = \"b\"\nimag = \"c\"",
         "[[containers]]\nname = \"a\"\nimage = \"b\"\nnetwork = \"none\"",
         "[kubelet]\nserver = \"x\"",
+        "[kubelet]\ntoken = \"x\"",
+        "[kubelet]\nlabels = { \"a/b/c\" = \"x\" }",
+        "[kubelet]\ntaints = [\"a:Never\"]",
+        "[kubelet]\nmax-pods = 0",
+        "[[pods]]\nroute = \"a\"",
+        "[[pods]]\nmanifest = \"a\"\nroute-port = 0",
     ] {
         assert_ne!(parse("x", text).problems, [], "{text}");
         assert!(!is_valid(text), "{text}");

@@ -23,6 +23,8 @@ const FETCHER: &str = "config";
 const NETWORK: &str = "network";
 /// Reads registries and proxies of the config when it starts; containers go on while it is started again.
 const RUNTIME: &str = "runtime";
+/// Reads pods and the cluster of the config when it starts; pods go on while it is started again.
+const KUBELET: &str = "kubelet";
 
 impl Services {
     /// Starts the service that fetches a config, when a source names a URL.
@@ -62,6 +64,7 @@ impl Services {
         let readers = [
             (NETWORK, (&old.network, &old.time) != (&new.network, &new.time)),
             (RUNTIME, (&old.registries, &old.proxy) != (&new.registries, &new.proxy)),
+            (KUBELET, (&old.pods, &old.kubelet) != (&new.pods, &new.kubelet)),
         ];
         for (name, is_concerned) in readers {
             if let Some(place) = self.manager.find(name).filter(|_| is_concerned) {

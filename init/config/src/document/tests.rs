@@ -138,6 +138,31 @@ fn everything() {
             starts = 6
             within-s = 120
 
+            [[pods]]
+            manifest = "apiVersion: v1\nkind: Pod\n"
+            route = "web.example"
+            route-port = 8080
+
+            [kubelet]
+            server = "https://192.0.2.1:6443"
+            token = "abcdef.0123456789abcdef"
+            ca-hash = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+            node-name = "edge-1"
+            node-ips = ["192.0.2.10", "2001:db8::10"]
+            taints = ["dedicated=gpu:NoSchedule"]
+            zone = "a"
+            region = "north"
+            cluster-domain = "cluster.example"
+            cluster-dns = ["10.96.0.10"]
+            reserved-cpu-m = 100
+            reserved-memory-mib = 300
+            max-pods = 50
+            pod-pids-max = 1000
+            settings = "allowedUnsafeSysctls: [net.core.somaxconn]"
+
+            [kubelet.labels]
+            "example.org/rack" = "r1"
+
             [[registries]]
             host = "docker.io"
             only-endpoints = true
@@ -206,7 +231,7 @@ server = "x"
 
             [network.links.match]
             mac = "52:54:00:12:34:56"
-            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, registries, proxy, sysctl, console, watchdog)
+            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, pods, kubelet, registries, proxy, sysctl, console, watchdog)
             ! x.toml:2: hostname: "edge 1" is not a host name: use letters, digits and hyphens, with dots between labels, at most 64 characters (RFC 1123)
             ! x.toml:4: network.dns[1]: "192.0.2.530" is not an IP address
             ! x.toml:4: network.dns[2]: 192.0.2.53 is given already in line 4; this one is left out
@@ -218,7 +243,7 @@ server = "x"
             ! x.toml:15: network.links[1].dhcp: unknown variant `on`, expected one of `v4`, `v6`, `both`, `none`
             ! x.toml:16: network.links[2]: the link with mac 52:54:00:12:34:56 is given already in line 8; this one is left out
             ! x.toml:19: time.servers: a list is needed: put the value in [ ]
-            ! x.toml:20: kubelet: unknown key (known here: hostname, network, time, install, state, files, services, containers, registries, proxy, sysctl, console, watchdog)
+            ! x.toml:21: kubelet.server: "x" is not of the form https://HOST[:PORT]
         "#]],
     );
 }
