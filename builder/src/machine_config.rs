@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::Path;
 
+use lepton_pod_manifest::{Pod, Route};
+
 use crate::digest::Digest;
 use crate::name::RootPath;
 use crate::spec::SpecError;
@@ -33,12 +35,17 @@ impl MachineConfig {
     }
 
     fn parse(shown: &str, bytes: &[u8]) -> Result<Self, Vec<SpecError>> {
-        let problems = lepton_config::parse_bytes(shown, bytes).problems;
-        if problems.is_empty() {
+        let parsed = lepton_config::parse_bytes(shown, bytes);
+        if parsed.problems.is_empty() {
+            // A host reads these later than the rest, and PID 1 does not.
+            let errors = manifests(shown, &parsed.config);
+            if !errors.is_empty() {
+                return Err(errors);
+            }
             let text = String::from_utf8_lossy(bytes).into_owned();
             return Ok(Self { text: Some((text, Digest::of(bytes))) });
         }
-        Err(problems.into_iter().map(error_of).collect())
+        Err(parsed.problems.into_iter().map(error_of).collect())
     }
 
     /// The file that the image gets, and its text.
@@ -51,6 +58,18 @@ impl MachineConfig {
     pub fn digest(&self) -> Option<Digest> {
         self.text.as_ref().map(|(_, digest)| *digest)
     }
+}
+
+/// What is wrong with manifests of pods.
+fn manifests(shown: &str, config: &lepton_config::MachineConfig) -> Vec<SpecError> {
+    let mistake = |(index, pod): (usize, &lepton_config::Pod)| {
+        let port = pod.route_port.map(lepton_config::Port::get);
+        let route = pod.route.as_ref().map(|host| Route { host: host.as_str(), port });
+        let error = Pod::with_route(&pod.manifest, route).err()?;
+        let message = format!("pods[{index}].manifest: {error}");
+        Some(SpecError { place: shown.to_owned(), message })
+    };
+    config.pods.iter().enumerate().filter_map(mistake).collect()
 }
 
 /// A mistake in the form that those of descriptions have.
@@ -85,6 +104,8 @@ mod tests {
         let places: Vec<&str> = errors.iter().map(|error| error.place.as_str()).collect();
         assert_eq!(places, ["x.toml:1", "x.toml:3"]);
         let unknown = MachineConfig::parse("x.toml", b"hostnam = \"x\"\n").unwrap_err();
+        let pod = MachineConfig::parse("x.toml", b"[[pods]]\nmanifest = \"kind: Job\"\n").unwrap_err();
+        assert!(pod[0].message.starts_with("pods[0].manifest: it is Job"), "{}", pod[0]);
         assert!(unknown[0].message.contains("did you mean \"hostname\"?"), "{}", unknown[0]);
     }
 }

@@ -36,13 +36,11 @@ impl Pods {
     pub(crate) fn gather(config: &MachineConfig, folder: &Path) -> Self {
         let mut pods = Self::default();
         for (index, pod) in config.pods.iter().enumerate() {
-            let read = Pod::parse(&pod.manifest).and_then(|mut read| {
-                if let Some(host) = &pod.route {
-                    let port = pod.route_port.map(lepton_config::Port::get);
-                    read.set_route(Route { host: host.as_str(), port })?;
-                }
-                Ok(read)
+            let route = pod.route.as_ref().map(|host| Route {
+                host: host.as_str(),
+                port: pod.route_port.map(lepton_config::Port::get),
             });
+            let read = Pod::with_route(&pod.manifest, route);
             pods.add(format!("pods[{index}] of the machine config"), read.map_err(|error| error.to_string()));
         }
         pods.add_folder(folder);

@@ -89,6 +89,15 @@ impl Pod {
         Ok(pod)
     }
 
+    /// Reads a manifest that comes with a route.
+    pub fn with_route(text: &str, route: Option<Route<'_>>) -> Result<Self, BadPod> {
+        let mut pod = Self::parse(text)?;
+        if let Some(route) = route {
+            pod.set_route(route)?;
+        }
+        Ok(pod)
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
