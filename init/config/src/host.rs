@@ -12,6 +12,7 @@ use crate::network::Network;
 use crate::pods::{Kubelet, Pod};
 use crate::proxy::Proxy;
 use crate::registries::Registry;
+use crate::route::Routing;
 use crate::table::{Check, table};
 use crate::text::{number_type, text_type};
 
@@ -48,6 +49,8 @@ table! {
             registries: Vec<Registry>,
             /// Proxies through which images are pulled.
             proxy: Proxy,
+            /// The HTTP router, which brings requests to the pods that answer for their host names (docs/routes.md).
+            route: Routing,
             /// Kernel settings by name, `"net.ipv4.ip_forward" = 1`; they are set after the image's own.
             sysctl: BTreeMap<SysctlKey, SysctlValue>,
             /// What the consoles show.

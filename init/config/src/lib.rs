@@ -17,6 +17,7 @@ pub mod ovf;
 mod pods;
 mod proxy;
 mod registries;
+mod route;
 #[cfg(feature = "schema")]
 pub mod schema;
 mod services;
@@ -41,4 +42,7 @@ pub use pods::{
 };
 pub use proxy::{NoProxy, Proxy, ProxyUrl};
 pub use registries::{CaFile, OnlyEndpoints, Registry, RegistryEndpoint, RegistryHost, RegistryUrl};
+pub use route::{
+    ListenAddress, PemText, ProxyNetwork, ResponseTimeout, RouteCertificate, RouteHost, Routing,
+};
 pub use writing::{Unwritable, to_toml};

@@ -77,7 +77,7 @@ text_type!(
     pattern = r"^([^\s/:*?\[\]]{1,15}|([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2})$"
 );
 
-fn named(text: &str, limit: usize) -> Option<String> {
+pub(crate) fn named(text: &str, limit: usize) -> Option<String> {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
