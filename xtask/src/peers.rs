@@ -32,6 +32,8 @@ const GOVMOMI: &[GoProgram<'static>] = &[
 const STREAMING: &str = "streaming";
 const CRI: &str = "cri";
 const SHUTDOWN: &str = "shutdown";
+/// The client, and the servers, that judge the HTTP router.
+const ROUTE: &str = "route";
 
 /// The program with cri-client, kubelet's library, that takes a pod through its life.
 pub(crate) fn cri_client(context: &Context) -> Result<PathBuf> {
@@ -46,6 +48,11 @@ pub(crate) fn streaming_client(context: &Context) -> Result<PathBuf> {
 /// The program with kubelet's own client of login1 that waits for the host's end.
 pub(crate) fn shutdown_client(context: &Context) -> Result<PathBuf> {
     own(context, SHUTDOWN)
+}
+
+/// The program with Go's HTTP that judges the router.
+pub(crate) fn route_client(context: &Context) -> Result<PathBuf> {
+    own(context, ROUTE)
 }
 
 /// The program that lies in the folder of its pins.

@@ -34,10 +34,12 @@ const IMAGE_VARIABLE: &str = "LEPTON_TEST_IMAGE";
 const CLIENT_GO_VARIABLE: &str = "LEPTON_TEST_CLIENT_GO";
 /// Tells the test of the host's login1 where kubelet's client is.
 const SHUTDOWN_VARIABLE: &str = "LEPTON_TEST_SHUTDOWN";
+/// Tells the tests of the router where Go's client and servers are.
+const ROUTE_CLIENT_VARIABLE: &str = "LEPTON_TEST_ROUTE_CLIENT";
 /// Tool sets that tests look into the store for: judges, networks and certificates, and a container registry.
 const TEST_SETS: [&str; 2] = ["test", "containers"];
 /// Tests that are left out without these.
-const WITH_TOOLS: [&str; 5] = ["with_tools", "namespaces", "registry", "client_go", "godbus"];
+const WITH_TOOLS: [&str; 6] = ["with_tools", "namespaces", "registry", "client_go", "godbus", "router"];
 
 /// `cargo xtask test`.
 pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
@@ -75,7 +77,9 @@ fn artifacts(
     let out = context.catalog.root().join(OUT).join(arch.name());
     let built = image::build(context, image, arch, &Order::plain(&Format::ALL, &out))?;
     if command_line {
-        context.progress.line("== command line, network, registry and streams, with real tools and peers");
+        context
+            .progress
+            .line("== command line, network, registry, streams, routes, with real tools and peers");
         for set in TEST_SETS {
             context.toolbox().tree(set)?;
         }
@@ -86,7 +90,8 @@ fn artifacts(
             .env(STORE_VARIABLE, &context.host.store)
             .env(IMAGE_VARIABLE, format!("{image} {arch}"))
             .env(CLIENT_GO_VARIABLE, peers::streaming_client(context)?)
-            .env(SHUTDOWN_VARIABLE, peers::shutdown_client(context)?);
+            .env(SHUTDOWN_VARIABLE, peers::shutdown_client(context)?)
+            .env(ROUTE_CLIENT_VARIABLE, peers::route_client(context)?);
         succeed(context, process)?;
         containers::test(context)?;
     }
