@@ -231,7 +231,7 @@ pub(crate) enum RunFirmware {
 pub(crate) struct TestOptions {
     /// Only tests of artifacts whose name contains one of these.
     pub names: Vec<String>,
-    /// Image to test [default: the default image].
+    /// Image to test [default: `minimal` in every format, then what is special about the default image].
     #[arg(long)]
     pub image: Option<String>,
     /// x86_64 or aarch64 [default: both].

@@ -17,9 +17,10 @@ use crate::image::{self, Order};
 /// Where their pins lie.
 const FOLDER: &str = "images/boot-tests";
 /// Images besides the one that is tested, and where they go: of services that misbehave, with the container runtime and
-/// its judge, and with a shell.
+/// its judge, with kubelet and a shell, and with a shell alone.
 const SERVICE_TESTS: &str = "service-tests";
 const RUNTIME_TESTS: &str = "runtime-tests";
+const NODE_TESTS: &str = "node-tests";
 const DEBUG: &str = "debug";
 const OUT: &str = "out/test";
 /// VMware's command line and the simulator of its API: independent readers of the appliance.
@@ -75,6 +76,7 @@ fn one(context: &Context, arch: Arch, peer: Peer) -> Result<PathBuf> {
         Peer::Govmomi => go(context, "govmomi", GOVMOMI),
         Peer::ServiceTests => pxe(context, SERVICE_TESTS, arch),
         Peer::RuntimeTests => pxe(context, RUNTIME_TESTS, arch),
+        Peer::NodeTests => pxe(context, NODE_TESTS, arch),
         Peer::Debug => pxe(context, DEBUG, arch),
     }
 }

@@ -24,6 +24,12 @@ use crate::peers;
 
 /// Where the tested artifacts lie, in one folder for each architecture.
 const OUT: &str = "out/test";
+/// What is tested in every format when no image is named: it is started dozens of times, and a small one takes seconds.
+const SMALLEST: &str = "minimal";
+/// What the default image is tested for besides that: what depends on its size and on its services.
+const OF_DEFAULT: [&str; 6] = ["kernel", "budgets", "iso-cd-uefi", "judge-sizes", "judge-paths", "ova"];
+/// The formats for those.
+const FORMATS_OF_DEFAULT: [Format; 4] = [Format::Iso, Format::Ova, Format::Pxe, Format::Uki];
 /// Longest real time of one boot: a boot takes 10 to 30 seconds in emulation, and machines may be slow.
 const BOOT_LIMIT: Duration = Duration::from_secs(240);
 /// Tells tests that need real tools where the store is.
@@ -44,8 +50,8 @@ const WITH_TOOLS: [&str; 6] = ["with_tools", "namespaces", "registry", "client_g
 /// `cargo xtask test`.
 pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
     let context = Context::new(cli, false)?;
-    let target = Target { image: options.image.clone(), arch: options.arch.clone() };
-    let (image, first) = context.target(&target)?;
+    let image = options.image.clone().or_else(|| Some(SMALLEST.to_owned()));
+    let (image, first) = context.target(&Target { image, arch: options.arch.clone() })?;
     let mut arches = vec![first];
     if options.arch.is_none() {
         arches.extend(Arch::ALL.into_iter().filter(|arch| *arch != first));
@@ -56,8 +62,12 @@ pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
     }
     let mut failed = 0;
     for arch in arches {
-        let whole = options.names.is_empty() && arch == first;
-        failed += artifacts(&context, &image, arch, options, whole)?;
+        let command_line = options.names.is_empty() && arch == first;
+        let suite = Suite { formats: &Format::ALL, names: options.names.clone(), command_line };
+        failed += artifacts(&context, &image, arch, options, &suite)?;
+        if options.image.is_none() {
+            failed += of_default(&context, arch, options)?;
+        }
     }
     if failed > 0 {
         bail!("{failed} of the tests failed");
@@ -65,18 +75,46 @@ pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds the image in every format, judges and boots it; returns how many tests failed.
+/// What of an image is tested.
+struct Suite<'a> {
+    formats: &'a [Format],
+    /// As people write them; without any: everything.
+    names: Vec<String>,
+    /// Whether tests of the command line and of code that needs the tool tree belong to it.
+    command_line: bool,
+}
+
+/// The tests of the default image, as far as they are among those that people ask for.
+fn of_default(context: &Context, arch: Arch, options: &TestOptions) -> Result<usize> {
+    let (image, _) = context.target(&Target { image: None, arch: Some(arch.to_string()) })?;
+    let asked = &options.names;
+    let is_asked = |name: &str| asked.is_empty() || asked.iter().any(|asked| name.contains(asked.as_str()));
+    let names: Vec<String> =
+        OF_DEFAULT.into_iter().filter(|name| is_asked(name)).map(str::to_owned).collect();
+    if names.is_empty() || image.to_string() == SMALLEST {
+        return Ok(0);
+    }
+    artifacts(
+        context,
+        &image,
+        arch,
+        options,
+        &Suite { formats: &FORMATS_OF_DEFAULT, names, command_line: false },
+    )
+}
+
+/// Builds the image, judges and boots it; returns how many tests failed.
 fn artifacts(
     context: &Context,
     image: &ImageName,
     arch: Arch,
     options: &TestOptions,
-    command_line: bool,
+    suite: &Suite<'_>,
 ) -> Result<usize> {
-    context.progress.line(&format!("== {image} for {arch}, every format"));
-    let out = context.catalog.root().join(OUT).join(arch.name());
-    let built = image::build(context, image, arch, &Order::plain(&Format::ALL, &out))?;
-    if command_line {
+    context.progress.line(&format!("== {image} for {arch}"));
+    let out = context.catalog.root().join(OUT).join(image.as_str()).join(arch.name());
+    let built = image::build(context, image, arch, &Order::plain(suite.formats, &out))?;
+    if suite.command_line {
         context
             .progress
             .line("== command line, network, registry, streams, routes, with real tools and peers");
@@ -96,7 +134,7 @@ fn artifacts(
         containers::test(context)?;
     }
     context.progress.line(&format!("== artifacts of {image} for {arch}"));
-    let selection = Selection { names: options.names.clone(), all: options.all };
+    let selection = Selection { names: suite.names.clone(), all: options.all };
     let mut boot_context = boot_context(context, &built, &out)?;
     boot_context.peers = peers::make(context, arch, boot_tests::peers(arch, &selection))?;
     let summary = boot_tests::run(&boot_context, &selection, &mut std::io::stderr())?;

@@ -58,6 +58,8 @@ pub enum Peer {
     ServiceTests,
     /// The same of the image `runtime-tests`.
     RuntimeTests,
+    /// The same of the image `node-tests`.
+    NodeTests,
     /// The same of the image `debug`.
     Debug,
 }

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 pub(crate) struct Places {
     /// The host's machine config.
     pub(crate) machine_config: PathBuf,
+    /// Is there while PID 1 stops the host.
+    pub(crate) stopping: PathBuf,
     /// Names of hosts.
     pub(crate) hosts: PathBuf,
     /// The program.
@@ -28,6 +30,7 @@ impl Places {
     pub(crate) fn of_host() -> Self {
         Self {
             machine_config: "/run/lepton/config.toml".into(),
+            stopping: "/run/lepton/stopping".into(),
             hosts: "/etc/hosts".into(),
             kubelet: "/usr/bin/kubelet".into(),
             path: "/usr/lib/kubelet:/usr/bin".to_owned(),

@@ -9,6 +9,7 @@ mod install;
 mod iso;
 mod kernel;
 mod network;
+mod node;
 mod ova;
 mod runtime;
 mod services;
@@ -69,6 +70,7 @@ pub(crate) const TESTS: &[Test] = &[
     always("services-watchdog", ANY, services::watchdog).with(&[Peer::ServiceTests]),
     always("services-screen", ANY, services::screen).with(&[Peer::ServiceTests]),
     always("runtime", ANY, runtime::judged).with(&[Peer::RuntimeTests]),
+    always("node", ANY, node::alone).with(&[Peer::NodeTests]),
     with_all("debug-shell", ANY, services::debug_shell).with(&[Peer::Debug]),
     always("state-grow", ANY, state::grows),
     always("state-grow-4k", ANY, state::grows_4k),
