@@ -90,7 +90,7 @@ pub(super) fn alone(cx: &Context) -> Result<(), TestError> {
     )?;
     // Init container, volume in memory, port of the host, network of the pod.
     shell.serves("page of web-edge-1")?;
-    shell.until("the readiness probe asks", "lepton ctr logs httpd | grep 'url:/index.html'")?;
+    shell.until("the readiness probe asks", "lepton ctr logs httpd 2>&1 | grep 'url:/index.html'")?;
     shell.until("the log of a container that ended", "lepton ctr logs crash | grep 'going down'")?;
     shell.until(
         "the back-off grows",
@@ -111,7 +111,10 @@ pub(super) fn alone(cx: &Context) -> Result<(), TestError> {
     let containers = "lepton ctr ps | grep -E 'httpd|later' | cut -c1-12 | sort";
     shell.run(&format!("{containers} > /tmp/before; test $(wc -l < /tmp/before) = 2"))?;
     shell.run("kill -9 $(pidof kubelet)")?;
-    shell.until("kubelet is started again", "lepton services kubelet | grep -E 'ready +[^ ]+ +2 '")?;
+    shell.until(
+        "kubelet is started again",
+        "lepton services kubelet | tr '\\n' ' ' | grep -E 'state +ready.* starts +2 '",
+    )?;
     shell.run("rm /var/lib/lepton/pods/later.yaml")?;
     // kubelet that takes this pod away has looked at the others, too.
     shell.until("a pod whose manifest is gone ends", "! lepton ctr ps | grep 'later .*running'")?;
