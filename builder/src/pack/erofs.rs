@@ -11,10 +11,11 @@ use super::{PackError, file_error, hyphenated};
 use crate::tools::ToolTree;
 use crate::tree::{NodeKind, RootTree};
 
-/// zstd at its strongest ordinary level: the image is written once and read at every boot.
-const COMPRESSION: &str = "-zzstd,level=19";
-/// Bytes compressed together. Larger ones shrink little more and cost memory when one file is read.
-const CLUSTER: &str = "-C65536";
+/// mkfs.erofs compresses a cluster several times until it fits: ten times as long at level 19, for nothing that
+/// larger clusters do not give, too.
+const COMPRESSION: &str = "-zzstd,level=12";
+/// Compressed bytes of a cluster. At 10 MiB of a Go program: 2,658,304 bytes at 64 KiB and level 19, 2,629,632 bytes so.
+const CLUSTER: &str = "-C262144";
 
 /// Writes the tree as `rootfs.erofs` into `dir`.
 pub fn write(
