@@ -7,8 +7,23 @@ use lepton_cri::v1 as cri;
 use tokio::runtime::Runtime;
 
 use crate::host::{self, PATIENCE, Taken};
-use crate::judge::holds;
+use crate::judge::{Case, holds};
+use crate::network;
 use crate::pods::{Client, IMAGE, PodConfig, refused};
+
+pub(crate) const CASES: [(&str, Case); 11] = [
+    ("version", version),
+    ("image", preloaded),
+    ("host-network", host_network),
+    ("exec", exec),
+    ("stats", stats),
+    ("metrics", metrics),
+    ("pod-network", network::pod),
+    ("host-port", network::host_port),
+    ("restarted", restarted),
+    ("killed", killed),
+    ("nothing-left", nothing_left),
+];
 
 /// Metrics that are there for devices which a container used.
 const OF_DEVICES: [&str; 5] = [
@@ -21,7 +36,7 @@ const OF_DEVICES: [&str; 5] = [
 /// The container has none.
 const QUOTA: &str = "container_spec_cpu_quota";
 
-pub(crate) fn version(tokio: &Runtime) -> Result<String, String> {
+fn version(tokio: &Runtime) -> Result<String, String> {
     tokio.block_on(async {
         let mut client = Client::connect().await?;
         let version =
@@ -37,7 +52,7 @@ pub(crate) fn version(tokio: &Runtime) -> Result<String, String> {
 }
 
 /// The image that the operating system brings is there, and no collector takes it.
-pub(crate) fn preloaded(tokio: &Runtime) -> Result<String, String> {
+fn preloaded(tokio: &Runtime) -> Result<String, String> {
     tokio.block_on(async {
         let mut client = Client::connect().await?;
         let images = client.images.list_images(cri::ListImagesRequest::default());
@@ -49,7 +64,7 @@ pub(crate) fn preloaded(tokio: &Runtime) -> Result<String, String> {
     })
 }
 
-pub(crate) fn host_network(tokio: &Runtime) -> Result<String, String> {
+fn host_network(tokio: &Runtime) -> Result<String, String> {
     tokio.block_on(async {
         let before = Taken::now()?;
         let mut client = Client::connect().await?;
@@ -68,7 +83,7 @@ pub(crate) fn host_network(tokio: &Runtime) -> Result<String, String> {
     })
 }
 
-pub(crate) fn exec(tokio: &Runtime) -> Result<String, String> {
+fn exec(tokio: &Runtime) -> Result<String, String> {
     tokio.block_on(async {
         let mut client = Client::connect().await?;
         let pod = client.pod(&PodConfig::host("exec")).await?;
@@ -92,7 +107,7 @@ pub(crate) fn exec(tokio: &Runtime) -> Result<String, String> {
 }
 
 /// What a container uses is read from its cgroup and its snapshot.
-pub(crate) fn stats(tokio: &Runtime) -> Result<String, String> {
+fn stats(tokio: &Runtime) -> Result<String, String> {
     tokio.block_on(async {
         let mut client = Client::connect().await?;
         let pod = client.pod(&PodConfig::host("stats")).await?;
@@ -125,7 +140,7 @@ pub(crate) fn stats(tokio: &Runtime) -> Result<String, String> {
 }
 
 /// Every metric has a value, but for those that need a device to have been read from or written to.
-pub(crate) fn metrics(tokio: &Runtime) -> Result<String, String> {
+fn metrics(tokio: &Runtime) -> Result<String, String> {
     tokio.block_on(async {
         let mut client = Client::connect().await?;
         let pod = client.pod(&PodConfig::own_network("metrics")).await?;
@@ -148,12 +163,12 @@ pub(crate) fn metrics(tokio: &Runtime) -> Result<String, String> {
 }
 
 /// A container goes on while PID 1 gives the runtime another process.
-pub(crate) fn restarted(tokio: &Runtime) -> Result<String, String> {
+fn restarted(tokio: &Runtime) -> Result<String, String> {
     outlives(tokio, "restarted", host::restart)
 }
 
 /// The same with a process that gets no chance to put anything in order.
-pub(crate) fn killed(tokio: &Runtime) -> Result<String, String> {
+fn killed(tokio: &Runtime) -> Result<String, String> {
     outlives(tokio, "killed", host::kill)
 }
 
@@ -185,7 +200,7 @@ fn outlives(tokio: &Runtime, name: &str, end: fn(u32) -> Result<(), String>) -> 
 }
 
 /// After all pods are gone, so is what they took.
-pub(crate) fn nothing_left(tokio: &Runtime) -> Result<String, String> {
+fn nothing_left(tokio: &Runtime) -> Result<String, String> {
     tokio.block_on(async {
         let mut client = Client::connect().await?;
         let pods = client.runtime.list_pod_sandbox(cri::ListPodSandboxRequest::default());
@@ -197,4 +212,10 @@ pub(crate) fn nothing_left(tokio: &Runtime) -> Result<String, String> {
         holds(taken.is_idle(), || taken.to_string())?;
         Ok(taken.to_string())
     })
+}
+
+/// What the runtime printed, when a case has failed.
+pub(crate) fn logs() -> Vec<String> {
+    let lines = host::log("runtime").unwrap_or_else(|error| vec![error]);
+    lines.into_iter().map(|line| format!("the runtime printed: {line}")).collect()
 }

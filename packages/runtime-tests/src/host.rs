@@ -108,11 +108,11 @@ pub(crate) fn memory() -> String {
 
 /// Does something that ends the runtime's process, and waits until there is another one that is ready.
 pub(crate) fn replaced(end: impl FnOnce(u32) -> Result<(), String>) -> Result<Duration, String> {
-    let was = status()?;
+    let was = service(RUNTIME)?;
     let start = Instant::now();
     end(was.pid.ok_or("the runtime has no process")?)?;
     loop {
-        let now = status()?;
+        let now = service(RUNTIME)?;
         if now.pid.is_some() && now.pid != was.pid && now.state == ServiceState::Ready {
             return Ok(start.elapsed());
         }
@@ -134,21 +134,22 @@ pub(crate) fn kill(pid: u32) -> Result<(), String> {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).map_err(|error| error.to_string())
 }
 
-/// The end of what the runtime printed.
-pub(crate) fn log() -> Result<Vec<String>, String> {
+/// The end of what a service printed.
+pub(crate) fn log(service: &str) -> Result<Vec<String>, String> {
     let mut lines = Vec::new();
     let each = |line: LogLine| {
         lines.push(line.text);
         true
     };
-    let name = LogName::Service(RUNTIME.to_owned());
+    let name = LogName::Service(service.to_owned());
     let client = Client::connect().map_err(|error| error.to_string())?;
     client.logs(name, false, Some(40), each).map_err(|error| error.to_string())?;
     Ok(lines)
 }
 
-fn status() -> Result<ServiceStatus, String> {
-    match ask(&Request::Service { name: RUNTIME.to_owned() })? {
+/// What PID 1 knows of a service.
+pub(crate) fn service(name: &str) -> Result<ServiceStatus, String> {
+    match ask(&Request::Service { name: name.to_owned() })? {
         Answer::Service(status) => Ok(*status),
         other => Err(format!("unexpected answer {other:?}")),
     }

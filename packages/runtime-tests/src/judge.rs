@@ -1,4 +1,4 @@
-//! Runs the cases one after another: a line on the console for each, what the runtime printed if one failed, then a sum.
+//! Runs the cases one after another: a line on the console for each, what programs printed if one failed, then a sum.
 
 use std::io;
 use std::process::ExitCode;
@@ -6,30 +6,16 @@ use std::time::Instant;
 
 use tokio::runtime::Runtime;
 
-use crate::{cases, host, network, say};
+use crate::say;
 
 /// What is looked at: facts for the line, or what did not hold.
-type Case = fn(&Runtime) -> Result<String, String>;
+pub(crate) type Case = fn(&Runtime) -> Result<String, String>;
 
-const CASES: [(&str, Case); 11] = [
-    ("version", cases::version),
-    ("image", cases::preloaded),
-    ("host-network", cases::host_network),
-    ("exec", cases::exec),
-    ("stats", cases::stats),
-    ("metrics", cases::metrics),
-    ("pod-network", network::pod),
-    ("host-port", network::host_port),
-    ("restarted", cases::restarted),
-    ("killed", cases::killed),
-    ("nothing-left", cases::nothing_left),
-];
-
-/// Runs all cases.
-pub(crate) fn judge() -> io::Result<ExitCode> {
+/// Runs all cases; `logs` is what the programs concerned printed.
+pub(crate) fn judge(cases: &[(&str, Case)], logs: fn() -> Vec<String>) -> io::Result<ExitCode> {
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut failed = 0;
-    for (name, case) in CASES {
+    for (name, case) in cases {
         let start = Instant::now();
         let result = case(&tokio);
         let ms = start.elapsed().as_millis();
@@ -42,11 +28,11 @@ pub(crate) fn judge() -> io::Result<ExitCode> {
         }
     }
     if failed > 0 {
-        for line in host::log().unwrap_or_else(|error| vec![error]) {
-            say(&format!("the runtime printed: {line}"))?;
+        for line in logs() {
+            say(&line)?;
         }
     }
-    say(&format!("end cases={} failed={failed}", CASES.len()))?;
+    say(&format!("end cases={} failed={failed}", cases.len()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -59,22 +59,23 @@ pub(crate) fn host_port(tokio: &Runtime) -> Result<String, String> {
     })?;
     for host in ["127.0.0.1", GATEWAY] {
         let start = Instant::now();
-        let mut answer = get(host);
+        let mut answer = get(host, HOST_PORT);
         while answer.is_err() && start.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(100));
-            answer = get(host);
+            answer = get(host, HOST_PORT);
         }
         let text = answer.map_err(|error| format!("{host}: {error}"))?;
         holds(text.ends_with("\r\n\r\nserved\n"), || format!("{host}: {text:?}"))?;
     }
     tokio.block_on(async { Client::connect().await?.remove(pod).await })?;
-    let after = get("127.0.0.1");
+    let after = get("127.0.0.1", HOST_PORT);
     holds(after.is_err(), || format!("the port still answers: {after:?}"))?;
     Ok(format!("port={HOST_PORT}"))
 }
 
-fn get(host: &str) -> io::Result<String> {
-    let mut stream = TcpStream::connect((host, HOST_PORT))?;
+/// What a web server there answers.
+pub(crate) fn get(host: &str, port: u16) -> io::Result<String> {
+    let mut stream = TcpStream::connect((host, port))?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
     let mut answer = String::new();
