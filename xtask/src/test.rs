@@ -94,7 +94,7 @@ fn of_default(context: &Context, arch: Arch, options: &TestOptions) -> Result<us
     if names.is_empty() || image.to_string() == SMALLEST {
         return Ok(0);
     }
-    if arch != Arch::X86_64 && !options.all {
+    if !options.all {
         context
             .progress
             .line(&format!("{image} for {arch}: only with --all, because kubelet takes long to compile"));

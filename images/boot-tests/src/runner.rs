@@ -25,8 +25,6 @@ const WORKERS: usize = 2;
 pub(crate) enum When {
     /// Always.
     Always,
-    /// Always for this architecture, and for others only when all tests are asked for: what they need takes long to build.
-    AlwaysOn(Arch),
     /// Only when all tests are asked for.
     All,
 }
@@ -163,7 +161,7 @@ fn select<'t>(tests: &'t [Test], arch: Arch, selection: &Selection) -> (Vec<&'t 
     tests
         .iter()
         .filter(|test| test.arches.contains(&arch) && is_named(test))
-        .partition(|test| selection.all || [When::Always, When::AlwaysOn(arch)].contains(&test.when))
+        .partition(|test| selection.all || test.when == When::Always)
 }
 
 type Outcome = (&'static str, Duration, Result<(), TestError>);

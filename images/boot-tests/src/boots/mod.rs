@@ -70,7 +70,7 @@ pub(crate) const TESTS: &[Test] = &[
     always("services-watchdog", ANY, services::watchdog).with(&[Peer::ServiceTests]),
     always("services-screen", ANY, services::screen).with(&[Peer::ServiceTests]),
     always("runtime", ANY, runtime::judged).with(&[Peer::RuntimeTests]),
-    Test { when: When::AlwaysOn(Arch::X86_64), ..always("node", ANY, node::alone) }.with(&[Peer::NodeTests]),
+    with_all("node", ANY, node::alone).with(&[Peer::NodeTests]),
     always("runtime-containers", ANY, runtime::containers).with(&[Peer::RuntimeTests]),
     with_all("debug-shell", ANY, services::debug_shell).with(&[Peer::Debug]),
     always("state-grow", ANY, state::grows),
