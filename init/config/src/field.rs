@@ -146,29 +146,61 @@ impl<T: Field> Field for Option<T> {
     }
 }
 
+/// What a list is read into: apart from the elements' type every list is read by the same code.
+trait Elements {
+    /// Reads an element and puts it behind the others; gives what it is told apart by.
+    fn add(&mut self, value: Value<'_>, place: Place<'_>, reader: &mut Reader<'_>) -> Option<Option<String>>;
+
+    /// Removes the last element.
+    fn remove_last(&mut self);
+}
+
+impl<T: Field> Elements for Vec<T> {
+    fn add(&mut self, value: Value<'_>, place: Place<'_>, reader: &mut Reader<'_>) -> Option<Option<String>> {
+        let element = T::read(value, place, reader)?;
+        let identity = element.identity();
+        self.push(element);
+        Some(identity)
+    }
+
+    fn remove_last(&mut self) {
+        self.pop();
+    }
+}
+
+/// Reads a list; `None` when it is none.
+fn read_list(
+    value: Value<'_>,
+    place: Place<'_>,
+    reader: &mut Reader<'_>,
+    list: &mut dyn Elements,
+) -> Option<()> {
+    let DeValue::Array(elements) = value.into_inner() else {
+        reader.report(place.offset, place.key, "a list is needed: put the value in [ ]");
+        return None;
+    };
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, element) in elements.into_iter().enumerate() {
+        let offset = element.span().start;
+        let key = format!("{}[{index}]", place.key);
+        let Some(identity) = list.add(element, Place { key: &key, offset }, reader).flatten() else {
+            continue;
+        };
+        if let Some(first) = seen.get(&identity) {
+            let message = format!("{identity} is given already in line {first}; this one is left out");
+            reader.report(offset, &key, message);
+            list.remove_last();
+        } else {
+            seen.insert(identity, line_of(reader.text, offset));
+        }
+    }
+    Some(())
+}
+
 impl<T: Field> Field for Vec<T> {
     fn read(value: Value<'_>, place: Place<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let DeValue::Array(elements) = value.into_inner() else {
-            reader.report(place.offset, place.key, "a list is needed: put the value in [ ]");
-            return None;
-        };
         let mut list = Self::new();
-        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-        for (index, element) in elements.into_iter().enumerate() {
-            let offset = element.span().start;
-            let key = format!("{}[{index}]", place.key);
-            let Some(element) = T::read(element, Place { key: &key, offset }, reader) else { continue };
-            if let Some(identity) = element.identity() {
-                if let Some(first) = seen.get(&identity) {
-                    let message =
-                        format!("{identity} is given already in line {first}; this one is left out");
-                    reader.report(offset, &key, message);
-                    continue;
-                }
-                seen.insert(identity, line_of(reader.text, offset));
-            }
-            list.push(element);
-        }
+        read_list(value, place, reader, &mut list)?;
         Some(list)
     }
 

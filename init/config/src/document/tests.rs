@@ -182,6 +182,18 @@ fn everything() {
             https = "http://robot:s%20cret@proxy.example.org:3128"
             no-proxy = ["10.0.0.0/8", ".example.org", "192.0.2.5:5000"]
 
+            [route]
+            listen = ["[::]:80", "192.0.2.10:8080"]
+            listen-tls = ["[::]:8443"]
+            redirect-https = true
+            trusted-proxies = ["192.0.2.1/32", "2001:db8::/32"]
+            response-timeout-s = 300
+
+            [[route.certificates]]
+            hosts = ["app.example", "*.app.example"]
+            chain = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+            key = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"
+
             [sysctl]
             "kernel.core_pattern" = "core"
             "net.ipv4.ip_forward" = "1"
@@ -231,7 +243,7 @@ server = "x"
 
             [network.links.match]
             mac = "52:54:00:12:34:56"
-            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, pods, kubelet, registries, proxy, sysctl, console, watchdog)
+            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, pods, kubelet, registries, proxy, route, sysctl, console, watchdog)
             ! x.toml:2: hostname: "edge 1" is not a host name: use letters, digits and hyphens, with dots between labels, at most 64 characters (RFC 1123)
             ! x.toml:4: network.dns[1]: "192.0.2.530" is not an IP address
             ! x.toml:4: network.dns[2]: 192.0.2.53 is given already in line 4; this one is left out
