@@ -1,3 +1,5 @@
+//! Calls as godbus makes them, and as it does not.
+
 use super::*;
 use crate::fuzz::call;
 

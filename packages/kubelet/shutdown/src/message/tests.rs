@@ -1,3 +1,5 @@
+//! Messages to and fro, cut short and damaged.
+
 use super::*;
 use crate::fuzz::call;
 
