@@ -1,6 +1,8 @@
 //! `bench`: the figures that people feel: build times, sizes, virtual boot time and memory, each with its ratio to the
 //! last run. It measures by starting this program, so that the figures are those of a command that a person types.
 
+mod packages;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -42,6 +44,14 @@ pub(crate) fn bench(options: &BenchOptions, cli: &Cli) -> CommandResult {
     }
     let target = &options.target;
     let (image, arch) = context.target(target)?;
+    if options.packages {
+        let name = format!("packages-{image}-{arch}");
+        let figures = packages::sizes(&context, &image, arch)?;
+        let before = times::last_bench(&context.store, &name);
+        times::record_bench(&context.store, &name, &figures)?;
+        print(&figures, &before)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let out = context.catalog.root().join(OUT);
     // Whatever must be compiled is compiled here, and not measured.
     let built = image::build(&context, &image, arch, &Order::plain(&Format::ALL, &out))?;

@@ -97,6 +97,9 @@ pub(crate) struct BenchOptions {
     /// The container runtime instead of an image, beside crun, runc and zstd on this machine; as root.
     #[arg(long, conflicts_with_all = ["image", "arch"])]
     pub containers: bool,
+    /// What each package of the image adds to its unified kernel image, instead of everything else.
+    #[arg(long, conflicts_with = "containers")]
+    pub packages: bool,
 }
 
 #[derive(Debug, Args)]

@@ -71,6 +71,8 @@ pub(crate) const TESTS: &[Test] = &[
     always("services-screen", ANY, services::screen).with(&[Peer::ServiceTests]),
     always("runtime", ANY, runtime::judged).with(&[Peer::RuntimeTests]),
     with_all("node", ANY, node::alone).with(&[Peer::NodeTests]),
+    with_all("node-life", ANY, node::life).with(&[Peer::NodeTests]),
+    with_all("node-route", ANY, node::route).with(&[Peer::NodeTests]),
     always("runtime-containers", ANY, runtime::containers).with(&[Peer::RuntimeTests]),
     with_all("debug-shell", ANY, services::debug_shell).with(&[Peer::Debug]),
     always("state-grow", ANY, state::grows),

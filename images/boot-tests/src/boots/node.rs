@@ -3,6 +3,9 @@
 //!
 //! The image `node-tests` has a shell on its console, which does what a person would do.
 
+mod life;
+mod route;
+
 use std::time::Duration;
 
 use crate::Context;
@@ -10,6 +13,8 @@ use crate::context::TestError;
 use crate::guest::{Guest, GuestError};
 use crate::machine::{Kernel, Machine, Network};
 use crate::runner::Peer;
+pub(super) use life::life;
+pub(super) use route::route;
 
 /// The guest's address on the network of the test.
 const ADDRESS: &str = "192.0.2.10";
@@ -43,7 +48,7 @@ spec:
   - name: httpd
     image: localhost/busybox:1
     command: [httpd, -f, -vv, -p, '8080', -h, /pages]
-    ports: [{containerPort: 8080, hostPort: 80}]
+    ports: [{containerPort: 8080, hostPort: 8080}]
     readinessProbe: {httpGet: {path: /index.html, port: 8080}, periodSeconds: 2}
     volumeMounts: [{name: pages, mountPath: /pages, readOnly: true}]
 """
@@ -126,10 +131,15 @@ pub(super) fn alone(cx: &Context) -> Result<(), TestError> {
 }
 
 fn machine(cx: &Context) -> Result<Machine, TestError> {
+    machine_with(cx, CONFIG)
+}
+
+/// A machine with the image `node-tests` and this machine config.
+fn machine_with(cx: &Context, config: &str) -> Result<Machine, TestError> {
     let dir = cx.peer(Peer::NodeTests)?;
     let kernel = Kernel::new(&dir.join(cx.arch.direct_boot_kernel()), &dir.join("initrd"), &cx.cmdline);
     let network = Network::Field { cards: 1, setup: SETUP.to_owned() };
-    Ok(cx.bios().kernel(kernel).network(network).memory_mib(2048).cpus(2).fw_cfg("opt/lepton/config", CONFIG))
+    Ok(cx.bios().kernel(kernel).network(network).memory_mib(2048).cpus(2).fw_cfg("opt/lepton/config", config))
 }
 
 /// The shell on the guest's console.
@@ -156,7 +166,7 @@ impl Shell<'_> {
 
     /// Waits until requests from outside get this answer.
     fn serves(&mut self, answer: &str) -> Result<(), GuestError> {
-        let ask = format!("busybox wget -q -T 5 -O - http://{ADDRESS}/ | grep '{answer}'");
+        let ask = format!("busybox wget -q -T 5 -O - http://{ADDRESS}:8080/ | grep '{answer}'");
         let mut tries = 0;
         loop {
             if self.guest.there(&ask)?.is_success {
