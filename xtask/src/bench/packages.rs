@@ -12,6 +12,7 @@ use lepton_builder::name::ImageName;
 use lepton_builder::process::Process;
 use lepton_builder::scratch::Scratch;
 use lepton_builder::times::{Figure, Unit};
+use walkdir::WalkDir;
 
 use crate::context::Context;
 use crate::image::{self, Order};
@@ -92,7 +93,7 @@ fn build_size(context: &Context, repo: &Path, image: &ImageName, arch: Arch, out
     build = build.args(["image", image.as_str(), "--arch", arch.name(), "--format", "uki", "--out"]).arg(out);
     build.env("CARGO", &context.host.cargo).run(|_| {})?;
     let mut bytes = 0;
-    for entry in fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))? {
+    for entry in WalkDir::new(out).sort_by_file_name() {
         bytes = bytes.max(entry?.metadata()?.len());
     }
     Ok(bytes)
