@@ -78,6 +78,8 @@ impl GoBuild<'_> {
         if let Some(output) = toolbox.store.output(key)? {
             return Ok(output);
         }
+        // It goes when the lock is given back: to remove a hundred thousand files takes minutes on some machines.
+        let unpacked = toolbox.store.scratch("go-modules")?;
         // One at a time: a set takes all processors anyway, and they share the modules.
         let _lock = toolbox.store.lock("go")?;
         if let Some(output) = toolbox.store.output(key)? {
@@ -92,7 +94,7 @@ impl GoBuild<'_> {
         }
         self.download(stage.path(), &tools, &caches, toolbox)?;
         let result = toolbox.store.scratch("go-output")?;
-        self.compile(stage.path(), &tools, &caches, result.path(), toolbox)?;
+        self.compile(stage.path(), &tools, &caches, [unpacked.path(), result.path()], toolbox)?;
         Ok(toolbox.store.add_output(result, key)?)
     }
 
@@ -187,18 +189,17 @@ impl GoBuild<'_> {
         stage: &Path,
         tools: &ToolTree,
         caches: &Caches,
-        out: &Path,
-        toolbox: &Toolbox<'_>,
-    ) -> Result<(), CompileError> {
         // Unpacked anew from the downloads, which `go` checks against go.sum while it does that: an unpacked module
         // that somebody changed would go unnoticed.
-        let unpacked = toolbox.store.scratch("go-modules")?;
+        [unpacked, out]: [&Path; 2],
+        toolbox: &Toolbox<'_>,
+    ) -> Result<(), CompileError> {
         let go = || {
             let mut go = tools
                 .program("go")
                 .read_only(stage, "/source")
                 .read_only(&caches.modules.join("cache/download"), "/downloads")
-                .writable(unpacked.path(), "/modules")
+                .writable(unpacked, "/modules")
                 .writable(&caches.objects, "/objects")
                 .writable(out, "/out")
                 .cwd("/source")
