@@ -292,26 +292,39 @@ fn preloads(
     for written in &spec.value.preload {
         let preload = written.get_ref();
         errors.extend(preload.problem().map(|problem| spec.error_at(written, problem)));
-        let known = catalog.packages();
-        let mut order = Order { catalog, arch, known, done: Vec::new(), errors: Vec::new() };
-        for package in &preload.packages {
-            order.visit(spec, package, &mut Vec::new());
-        }
-        errors.append(&mut order.errors);
-        for package in &order.done {
-            // Programs of this repository are for the host; a container has no PID 1 that would read services.
-            if !package.programs().is_empty() || !package.services.is_empty() {
-                let message = format!(
-                    "a container image is made of packages of kind \"debian\" or \"files\" without services; {} is none",
-                    package.name
-                );
-                errors.push(spec.error_at(written, message));
-            }
-        }
+        let packages = of_container(spec, &preload.packages, catalog, arch, errors);
         let Preload { name, from, command, .. } = preload.clone();
-        planned.push(PlannedPreload { name, from, command, packages: order.done });
+        planned.push(PlannedPreload { name, from, command, packages });
     }
     planned
+}
+
+/// The packages of a container image that `file` describes, each after all it needs.
+pub(crate) fn of_container<T>(
+    file: &Parsed<T>,
+    wanted: &[Spanned<String>],
+    catalog: &Catalog,
+    arch: Arch,
+    errors: &mut Vec<SpecError>,
+) -> Vec<PlannedPackage> {
+    let known = catalog.packages();
+    let mut order = Order { catalog, arch, known, done: Vec::new(), errors: Vec::new() };
+    for package in wanted {
+        let before = order.done.len();
+        order.visit(file, package, &mut Vec::new());
+        for made in &order.done[before..] {
+            // Programs of this repository are for the host; a container has no PID 1 that would read services.
+            if !made.programs().is_empty() || !made.services.is_empty() {
+                let message = format!(
+                    "a container image is made of packages of kind \"debian\" or \"files\" without services; {} is none",
+                    made.name
+                );
+                order.errors.push(file.error_at(package, message));
+            }
+        }
+    }
+    errors.append(&mut order.errors);
+    order.done
 }
 
 fn planned(name: PackageName, recipe: Recipe, arch: Arch) -> PlannedPackage {

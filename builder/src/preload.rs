@@ -3,6 +3,7 @@
 //! A host starts pods of them without a registry. Which images they are stands in the plan; here their blobs are read
 //! or made, and compared with the digests that name them.
 
+mod containers;
 mod docker;
 mod files;
 mod image;
@@ -10,6 +11,8 @@ mod layout;
 mod oci;
 #[cfg(test)]
 mod tests;
+
+pub use containers::{Container, write_layout};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -23,6 +26,7 @@ use crate::digest::Digest;
 use crate::name::{BadName, RootPath};
 use crate::plan::{LockedPlan, PlannedPreload};
 use crate::source_debian::{self, DebianError};
+use crate::spec::SpecError;
 use crate::tools::Toolbox;
 use crate::tree::{Node, NodeKind, RootTree};
 use files::Files;
@@ -78,6 +82,17 @@ pub enum PreloadError {
         /// What is wrong.
         message: String,
     },
+    /// A layout cannot be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The packages of an image are wrong.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Spec(Vec<SpecError>),
     /// Two images have one name.
     #[error("two images are preloaded as {name:?}")]
     Twice {

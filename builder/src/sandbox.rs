@@ -11,6 +11,7 @@ pub(crate) use enter::RESOLV_CONF;
 pub use enter::enter;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,14 @@ pub struct NoSandbox {
     source: ProcessError,
 }
 
+/// A program of this machine, with its files and its environment, on the network of the sandbox whose process has this
+/// number; it dies with its parent.
+pub fn beside(pid: u32, program: impl Into<OsString>) -> Process {
+    let program = program.into();
+    let shown = format!("[network of {pid}] {}", program.to_string_lossy());
+    Process::new("/proc/self/exe").args([ENTER, enter::BESIDE, &pid.to_string()]).arg(program).shown_as(shown)
+}
+
 /// Fails at once, before any work, where a sandbox cannot be made.
 pub fn check() -> Result<(), NoSandbox> {
     let probe =
@@ -42,6 +51,8 @@ pub enum Network {
     None,
     /// The machine's network: only to run a finished image with port forwards.
     Host,
+    /// That of the sandbox whose process has this number, which must live: several programs on one network of their own.
+    Of(u32),
 }
 
 /// Whether a tool may write to what is bound into its sandbox.

@@ -11,7 +11,7 @@ use std::process::{ExitCode, Stdio};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
@@ -27,6 +27,8 @@ const CANNOT_ENTER: u8 = 125;
 const INNER: &str = "inner";
 /// Only argument of an attempt that runs nothing.
 pub(super) const PROBE: &str = "probe";
+/// First of the arguments of a program that only enters a network.
+pub(super) const BESIDE: &str = "beside";
 /// Where name servers are listed; a tool with the machine's network needs the machine's list.
 pub(crate) const RESOLV_CONF: &str = "etc/resolv.conf";
 /// Device nodes that every tool may use.
@@ -47,6 +49,7 @@ pub fn enter(args: &[String]) -> ExitCode {
         [probe] if probe == PROBE => namespaces(Network::None).map(|()| ExitCode::SUCCESS),
         [text] => outer(text),
         [inner, text] if inner == INNER => inner_step(text),
+        [beside, pid, program, args @ ..] if beside == BESIDE => beside_step(pid, program, args),
         _ => return ExitCode::from(2),
     };
     match result {
@@ -78,8 +81,13 @@ fn namespaces(network: Network) -> Result<(), EnterError> {
         | CloneFlags::CLONE_NEWPID
         | CloneFlags::CLONE_NEWIPC
         | CloneFlags::CLONE_NEWUTS;
-    if network == Network::None {
-        flags |= CloneFlags::CLONE_NEWNET;
+    match network {
+        Network::None => flags |= CloneFlags::CLONE_NEWNET,
+        Network::Host => {}
+        Network::Of(pid) => {
+            join(pid)?;
+            return unshare(flags).map_err(|error| failed("make namespaces", error.into()));
+        }
     }
     if !uid.is_root() {
         flags |= CloneFlags::CLONE_NEWUSER;
@@ -98,6 +106,32 @@ fn namespaces(network: Network) -> Result<(), EnterError> {
         map_user(uid, gid.as_raw())?;
     }
     Ok(())
+}
+
+/// Enters the network of a sandbox, and the user namespace that it belongs to, and becomes a program of the machine.
+fn beside_step(pid: &str, program: &str, args: &[String]) -> Result<ExitCode, EnterError> {
+    let number = pid.parse().map_err(|_| failed(&format!("understand {pid}"), Errno::EINVAL.into()))?;
+    join(number)?;
+    die_with_parent()?;
+    let error = Process::new(program).args(args).inherit_env().exec();
+    Err(failed(&format!("run {program}"), error))
+}
+
+/// Enters the network of another process. An ordinary user may do so as root of the user namespace that owns it.
+fn join(pid: u32) -> Result<(), EnterError> {
+    let open = |name: &str| {
+        let path = format!("/proc/{pid}/ns/{name}");
+        File::open(&path).map_err(|error| failed(&format!("open {path}"), error))
+    };
+    let enter = |file: File, kind: CloneFlags, name: &str| {
+        let failed = |error: Errno| failed(&format!("enter the {name} namespace of {pid}"), error.into());
+        setns(file, kind).map_err(failed)
+    };
+    let network = open("net")?;
+    if !geteuid().is_root() {
+        enter(open("user")?, CloneFlags::CLONE_NEWUSER, "user")?;
+    }
+    enter(network, CloneFlags::CLONE_NEWNET, "network")
 }
 
 fn inner_step(text: &str) -> Result<ExitCode, EnterError> {
