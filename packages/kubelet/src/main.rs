@@ -10,6 +10,7 @@ mod health;
 mod host;
 mod hosts;
 mod join;
+mod networks;
 mod notify;
 mod pki;
 mod places;
@@ -57,6 +58,7 @@ fn run(places: &Places) -> Result<u8, Failure> {
     let node_name = name(&config, &role)?;
     join::prepare(&role, &node_name, places)?;
     let is_alone = role.is_alone();
+    networks::choose(is_alone, places)?;
     if is_alone {
         hosts::name(&places.hosts, &node_name)?;
     }

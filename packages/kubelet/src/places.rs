@@ -11,6 +11,12 @@ pub(crate) struct Places {
     pub(crate) stopping: PathBuf,
     /// Names of hosts.
     pub(crate) hosts: PathBuf,
+    /// The network that pods of a host have that is alone.
+    pub(crate) network: PathBuf,
+    /// The image's copy of it, from which PID 1 fills /etc.
+    pub(crate) network_of_image: PathBuf,
+    /// The one that the runtime makes of the range that a cluster gives.
+    pub(crate) network_of_cluster: PathBuf,
     /// The program.
     pub(crate) kubelet: PathBuf,
     /// Where kubelet finds the programs that it calls.
@@ -32,6 +38,9 @@ impl Places {
             machine_config: "/run/lepton/config.toml".into(),
             stopping: "/run/lepton/stopping".into(),
             hosts: "/etc/hosts".into(),
+            network: "/etc/cni/net.d/99-bridge.conflist".into(),
+            network_of_image: "/usr/share/lepton/etc/cni/net.d/99-bridge.conflist".into(),
+            network_of_cluster: "/etc/cni/net.d/10-pods.conflist".into(),
             kubelet: "/usr/bin/kubelet".into(),
             path: "/usr/lib/kubelet:/usr/bin".to_owned(),
             runtime: "/run/lepton/runtime.sock".into(),
