@@ -46,6 +46,9 @@ pub(crate) enum Command {
     Plan(PlanOptions),
     /// Test an image for both architectures: judged by other tools and booted in QEMU.
     Test(TestOptions),
+    /// A Kubernetes cluster on this machine, whose nodes boot an image in QEMU.
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Write the documents that are made from descriptions: docs/hardening.md.
     Docs,
     /// Format, lint, unit-test and check the rules of the repository.
@@ -78,6 +81,57 @@ pub(crate) enum ConfigCommand {
     Schema,
     /// Print the reference (docs/config.md).
     Docs,
+}
+
+/// What to do with clusters.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Start a cluster and keep it until Ctrl-C.
+    Up(ClusterOptions),
+    /// Start a cluster and try what nodes have to do; ok or FAIL for each case.
+    Test {
+        /// Only cases whose name contains one of these.
+        names: Vec<String>,
+        /// Also what takes long.
+        #[arg(long)]
+        all: bool,
+        /// Print the names of all cases instead.
+        #[arg(long)]
+        list: bool,
+        #[command(flatten)]
+        options: ClusterOptions,
+    },
+    /// Run a program on the network of the cluster that runs, with KUBECONFIG set: `run -- kubectl get pods`.
+    Run {
+        /// The program and its arguments [default: kubectl].
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// Build the programs of the cluster and nothing else.
+    Programs {
+        /// Architecture of the nodes: x86_64 or aarch64 [default: this machine's].
+        #[arg(long)]
+        arch: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClusterOptions {
+    /// Number of nodes.
+    #[arg(long, default_value_t = 2)]
+    pub nodes: usize,
+    /// Image that nodes boot: a name of a file in images/ [default: the one that says `default = true`].
+    #[arg(long)]
+    pub image: Option<String>,
+    /// Architecture of the nodes: x86_64 or aarch64 [default: this machine's].
+    #[arg(long)]
+    pub arch: Option<String>,
+    /// Memory of a node in MiB [default: 2048].
+    #[arg(long)]
+    pub memory: Option<u32>,
+    /// A folder of OCI image layouts that the cluster's registry has besides its own.
+    #[arg(long, value_name = "DIR")]
+    pub layouts: Option<PathBuf>,
 }
 
 /// Which image, for what.

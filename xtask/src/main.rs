@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod cli;
+mod cluster;
 mod config;
 mod containers;
 mod context;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Command::Plan(options) => image::plan(options, &cli),
         Command::Run(options) => run::run(options, &cli),
         Command::Test(options) => test::test(options, &cli),
+        Command::Cluster(command) => cluster::cluster(command, &cli),
         Command::Docs => docs::docs(&cli),
         Command::Check => check::check(&cli),
         Command::Repro(target) => repro::repro(target, &cli),

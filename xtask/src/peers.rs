@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use lepton_boot_tests::Peer;
+use lepton_boot_tests::cluster::Programs as ClusterPrograms;
 use lepton_builder::arch::Arch;
 use lepton_builder::artifact::Format;
 use lepton_builder::compile::go::{self, GoBuild, GoProgram};
@@ -61,6 +62,15 @@ fn own(context: &Context, name: &str) -> Result<PathBuf> {
     Ok(go(context, name, &[GoProgram { name, package: go::OWN }])?.join(name))
 }
 
+/// Kubernetes' module, and how it is compiled.
+const KUBERNETES: &str = "kubernetes";
+const TAGS: &[&str] = &["notest", "grpcnotrace"];
+const STRINGS: &[(&str, &str)] = &[
+    ("k8s.io/component-base/version.gitVersion", "v1.37.2"),
+    ("k8s.io/component-base/version.gitMajor", "1"),
+    ("k8s.io/component-base/version.gitMinor", "37"),
+];
+
 /// Where each of `wanted` lies, downloading and compiling what the store lacks.
 pub(crate) fn make(context: &Context, arch: Arch, wanted: BTreeSet<Peer>) -> Result<BTreeMap<Peer, PathBuf>> {
     wanted.into_iter().map(|peer| Ok((peer, one(context, arch, peer)?))).collect()
@@ -91,14 +101,43 @@ fn pxe(context: &Context, name: &str, arch: Arch) -> Result<PathBuf> {
 
 /// Programs for this machine, of the modules that `go/NAME` pins.
 fn go(context: &Context, name: &str, programs: &[GoProgram<'_>]) -> Result<PathBuf> {
+    go_for(context, name, programs, context.host.arch)
+}
+
+/// The same for an architecture.
+fn go_for(context: &Context, name: &str, programs: &[GoProgram<'_>], arch: Arch) -> Result<PathBuf> {
+    // Those of packages/kubernetes/package.toml, so that the two builds share what they compile.
+    let (tags, strings) = if name == KUBERNETES { (TAGS, STRINGS) } else { (&[][..], &[][..]) };
     let build = GoBuild {
         name,
         folder: &context.catalog.root().join(FOLDER).join("go").join(name),
         programs,
-        tags: &[],
-        strings: &[],
-        arch: context.host.arch,
+        tags,
+        strings,
+        arch,
         offline: matches!(context.source, Source::Offline),
     };
     Ok(build.output(&context.toolbox())?.dir().to_owned())
+}
+
+/// The programs of a cluster: those of the control plane for this machine, those of pods for its nodes.
+pub(crate) fn cluster(context: &Context, arch: Arch) -> Result<ClusterPrograms> {
+    let control = &[
+        GoProgram { name: "kube-apiserver", package: "k8s.io/kubernetes/cmd/kube-apiserver" },
+        GoProgram {
+            name: "kube-controller-manager",
+            package: "k8s.io/kubernetes/cmd/kube-controller-manager",
+        },
+        GoProgram { name: "kube-scheduler", package: "k8s.io/kubernetes/cmd/kube-scheduler" },
+        GoProgram { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl" },
+    ];
+    let proxy = &[GoProgram { name: "kube-proxy", package: "k8s.io/kubernetes/cmd/kube-proxy" }];
+    let etcd = &[GoProgram { name: "etcd", package: "go.etcd.io/etcd/server/v3" }];
+    let coredns = &[GoProgram { name: "coredns", package: "github.com/coredns/coredns" }];
+    Ok(ClusterPrograms {
+        etcd: go(context, "etcd", etcd)?.join("etcd"),
+        kubernetes: go(context, KUBERNETES, control)?,
+        kube_proxy: go_for(context, KUBERNETES, proxy, arch)?.join("kube-proxy"),
+        coredns: go_for(context, "coredns", coredns, arch)?.join("coredns"),
+    })
 }

@@ -9,7 +9,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use lepton_builder::process::ProcessError;
-use tempfile::TempDir;
+use lepton_builder::scratch::Scratch;
 
 use crate::console::{Console, ConsoleError};
 use crate::field::{self, Ran};
@@ -36,7 +36,7 @@ pub struct Guest {
     child: Child,
     console: Console,
     messages: Console,
-    run: TempDir,
+    run: Scratch,
     deadline: Instant,
 }
 
@@ -217,6 +217,11 @@ impl Guest {
         Ok(text)
     }
 
+    /// Whether QEMU runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Types a line on the serial console.
     pub fn type_line(&mut self, text: &str) -> Result<(), GuestError> {
         let stdin = self.child.stdin.as_mut().expect("standard input was asked for as a pipe");
@@ -303,8 +308,9 @@ pub fn interactive(machine: &Machine, tools: &Path) -> Result<ExitStatus, GuestE
     sandbox.process().run_attached().map_err(GuestError::Start)
 }
 
-fn run_folder() -> Result<TempDir, GuestError> {
-    tempfile::Builder::new().prefix("lepton-run-").tempdir().map_err(GuestError::Prepare)
+/// It is removed when the program is interrupted, too.
+fn run_folder() -> Result<Scratch, GuestError> {
+    Scratch::new_in(&std::env::temp_dir(), "lepton-run-").map_err(GuestError::Prepare)
 }
 
 impl Drop for Guest {

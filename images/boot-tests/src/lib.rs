@@ -5,6 +5,7 @@
 //! [`lepton_builder::sandbox::ENTER`] hook.
 
 mod boots;
+pub mod cluster;
 pub mod console;
 pub mod context;
 mod field;

@@ -174,6 +174,16 @@ pub enum Network {
         /// Commands; the first that fails ends the run.
         setup: String,
     },
+    /// A network that several machines are on: the card is plugged into a tap device in the network namespace of another
+    /// process. Needs `/dev/net/tun`.
+    Shared {
+        /// The process.
+        pid: u32,
+        /// The device.
+        tap: String,
+        /// Number of the card on that network, which its hardware address comes from.
+        card: usize,
+    },
 }
 
 impl Network {

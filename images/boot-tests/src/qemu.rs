@@ -117,6 +117,7 @@ pub(crate) fn sandbox(
         Network::Tftp { dir, .. } | Network::Http { dir, .. } | Network::Served { dir } => {
             sandbox.read_only(dir, SERVED)
         }
+        Network::Shared { pid, .. } => sandbox.device("/dev/net/tun").network(sandbox::Network::Of(*pid)),
         Network::None | Network::Silent | Network::Isolated | Network::Field { .. } => sandbox,
     })
 }
@@ -241,6 +242,11 @@ fn network(machine: &Machine, args: &mut Args) {
                 args.add("-fw_cfg", format!("name=opt/org.tianocore/{way},string=no"));
             }
             format!("tap,id=net,ifname=boot0,{NO_SCRIPTS}")
+        }
+        Network::Shared { tap, card, .. } => {
+            args.add("-netdev", format!("tap,id=net,ifname={tap},{NO_SCRIPTS}"));
+            args.add("-device", format!("{},romfile=", nic(machine.nic, "net", *card)));
+            return;
         }
         Network::Field { cards, .. } => {
             for card in 0..*cards {

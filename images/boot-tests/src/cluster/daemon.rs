@@ -1,0 +1,76 @@
+//! A program of the cluster that runs until it is stopped, with its log in a file.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use lepton_builder::sandbox::Sandbox;
+
+use super::ClusterError;
+
+/// Lines of its log that an error shows.
+const TAIL: usize = 30;
+
+/// The program.
+#[derive(Debug)]
+pub(crate) struct Daemon {
+    name: &'static str,
+    sandbox: Sandbox,
+    log: PathBuf,
+    child: Option<Child>,
+}
+
+impl Daemon {
+    /// Starts it; its log is `NAME.log` in `folder`.
+    pub(crate) fn start(name: &'static str, sandbox: Sandbox, folder: &Path) -> Result<Self, ClusterError> {
+        let log = folder.join(format!("{name}.log"));
+        let mut daemon = Self { name, sandbox, log, child: None };
+        daemon.start_again()?;
+        Ok(daemon)
+    }
+
+    /// Starts it when it does not run.
+    pub(crate) fn start_again(&mut self) -> Result<(), ClusterError> {
+        if self.child.is_some() {
+            return Ok(());
+        }
+        let open = OpenOptions::new().append(true).create(true).open(&self.log);
+        let log = open.map_err(ClusterError::file("open", &self.log))?;
+        let errors = log.try_clone().map_err(ClusterError::file("open", &self.log))?;
+        let process = self.sandbox.process();
+        let child = process.spawn(Stdio::null(), log.into(), errors.into()).map_err(ClusterError::Start)?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Kills it.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended by itself; both calls then do nothing.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Fails with the end of its log when it has ended by itself.
+    pub(crate) fn check(&mut self) -> Result<(), ClusterError> {
+        match self.child.as_mut().map(Child::try_wait) {
+            None | Some(Ok(None)) => Ok(()),
+            Some(_) => Err(ClusterError::Ended { name: self.name, log: self.tail() }),
+        }
+    }
+
+    /// The end of its log.
+    pub(crate) fn tail(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(TAIL)..].join("\n")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
