@@ -21,6 +21,10 @@ const ADDRESS: &str = "192.0.2.10";
 const SETUP: &str = "ip addr add 192.0.2.1/24 dev net0\n";
 /// kubelet and the pods are large programs for an emulated machine.
 const PATIENCE: u32 = 4;
+/// Seconds that a state is waited for, in the guest's own time.
+const TRIES: u32 = 240;
+/// Everything that helps to understand a failure.
+const TELL: &str = "lepton ctr ps -a; lepton logs kubelet | tail -n 60";
 
 /// A pod that serves a page which its init container has written, one that crashes, one that its liveness probe ends,
 /// and a manifest that is none.
@@ -158,10 +162,16 @@ impl Shell<'_> {
         self.guest.require(is_good, || format!("this succeeds: {command}"))
     }
 
-    /// Runs a command again and again until it succeeds.
+    /// Runs a command again and again until it succeeds; the console then has what is known when it never does.
     fn until(&mut self, what: &'static str, command: &str) -> Result<(), GuestError> {
-        let end = self.type_command(&format!("until {command} > /dev/null 2>&1; do sleep 1; done"))?;
-        self.guest.wait_line(what, &end)
+        let end = self.type_command(&format!(
+            "n=0; until {command} > /dev/null 2>&1 || test $n -ge {TRIES}; do n=$((n + 1)); sleep 1; done; \
+             test $n -lt {TRIES} || {{ {TELL}; false; }}"
+        ))?;
+        let is_good = self
+            .guest
+            .wait_for(what, |line| line.contains(&end).then(|| line.contains(&format!("{end}0"))))?;
+        self.guest.require(is_good, || format!("{what}: {command}"))
     }
 
     /// Waits until requests from outside get this answer.
