@@ -24,9 +24,11 @@ use crate::ready::Ready;
 use crate::runner::{Peer, Test, When};
 
 const ANY: &[Arch] = &Arch::ALL;
-/// For PC firmware and VMware's devices, which exist on x86_64 only, and AHCI, for which AAVMF has no driver.
+/// For PC firmware and VMware's devices, which exist on x86_64 only, AHCI, for which AAVMF has no driver, and what takes
+/// long to compile.
 const PC: &[Arch] = &[Arch::X86_64];
-/// For what only the aarch64 appliance has: its disk on NVMe, because the kernel has no PVSCSI driver there.
+/// For what only the aarch64 appliance has: its disk on NVMe, because the kernel has no PVSCSI driver there. And for what
+/// is kept for `--all` there.
 const ARM: &[Arch] = &[Arch::Aarch64];
 
 /// All tests, the quickest first, so that a broken image is seen early.
@@ -70,7 +72,9 @@ pub(crate) const TESTS: &[Test] = &[
     always("services-watchdog", ANY, services::watchdog).with(&[Peer::ServiceTests]),
     always("services-screen", ANY, services::screen).with(&[Peer::ServiceTests]),
     always("runtime", ANY, runtime::judged).with(&[Peer::RuntimeTests]),
-    with_all("node", ANY, node::alone).with(&[Peer::NodeTests]),
+    // To compile kubelet takes ten minutes of a processor for each architecture: by default it is done for one.
+    always("node", PC, node::alone).with(&[Peer::NodeTests]),
+    with_all("node-aarch64", ARM, node::alone).with(&[Peer::NodeTests]),
     with_all("node-life", ANY, node::life).with(&[Peer::NodeTests]),
     with_all("node-route", ANY, node::route).with(&[Peer::NodeTests]),
     always("runtime-containers", ANY, runtime::containers).with(&[Peer::RuntimeTests]),
