@@ -13,6 +13,9 @@ use crate::cluster::ClusterError;
 const BYTES: usize = 10 << 20;
 /// The forwarded port, on the cluster's network.
 const PORT: &str = "18080:8080";
+/// The size follows the start; it may take a while.
+const TYPED: &str = "n=0; until [ $(stty size | cut -d' ' -f1) = 33 ] || [ $n = 30 ]; do n=$((n+1)); sleep 1; done; \
+stty size; tty; exit 5\n";
 const COUNT: &str = "i=0; while true; do echo line $i; i=$((i+1)); sleep 1; done";
 const SERVE: &str = "mkdir /tmp/www; exec httpd -f -p 8080 -h /tmp/www";
 
@@ -66,7 +69,7 @@ fn exec(case: &mut Try<'_>) -> Result<(), ClusterError> {
     require(said.starts_with(&digest), || format!("exec -i passes every byte on: {said:?}"))?;
 
     let shell = command(&["-it", "count", "--", "sh"]);
-    let (shown, status) = on_terminal(&shell, (33, 99), "stty size; tty; exit 5\n")?;
+    let (shown, status) = on_terminal(&shell, (33, 99), TYPED)?;
     require(shown.contains("33 99"), || format!("the terminal has this one's size: {shown:?}"))?;
     require(shown.contains("/dev/pts/"), || format!("there is a terminal: {shown:?}"))?;
     require(status.code() == Some(5), || format!("exec -it gives the exit code 5: {status:?}"))
