@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use lepton_pod_manifest::{Pod, Route};
+use lepton_pod_manifest::{Pod, Route, Settings};
 
 use crate::digest::Digest;
 use crate::name::RootPath;
@@ -38,7 +38,8 @@ impl MachineConfig {
         let parsed = lepton_config::parse_bytes(shown, bytes);
         if parsed.problems.is_empty() {
             // A host reads these later than the rest, and PID 1 does not.
-            let errors = manifests(shown, &parsed.config);
+            let mut errors = manifests(shown, &parsed.config);
+            errors.extend(settings(shown, &parsed.config));
             if !errors.is_empty() {
                 return Err(errors);
             }
@@ -70,6 +71,12 @@ fn manifests(shown: &str, config: &lepton_config::MachineConfig) -> Vec<SpecErro
         Some(SpecError { place: shown.to_owned(), message })
     };
     config.pods.iter().enumerate().filter_map(mistake).collect()
+}
+
+/// What is wrong with kubelet's settings.
+fn settings(shown: &str, config: &lepton_config::MachineConfig) -> Option<SpecError> {
+    let error = Settings::parse(config.kubelet.settings.as_deref()).err()?;
+    Some(SpecError { place: shown.to_owned(), message: format!("kubelet.settings: {error}") })
 }
 
 /// A mistake in the form that those of descriptions have.
@@ -106,6 +113,10 @@ mod tests {
         let unknown = MachineConfig::parse("x.toml", b"hostnam = \"x\"\n").unwrap_err();
         let pod = MachineConfig::parse("x.toml", b"[[pods]]\nmanifest = \"kind: Job\"\n").unwrap_err();
         assert!(pod[0].message.starts_with("pods[0].manifest: it is Job"), "{}", pod[0]);
+        let text = b"[kubelet]\nsettings = \"shutdownGracePeriod: 5m\"\n";
+        let settings = MachineConfig::parse("x.toml", text).unwrap_err();
+        let message = &settings[0].message;
+        assert!(message.starts_with("kubelet.settings: shutdownGracePeriod: pods would get"), "{message}");
         assert!(unknown[0].message.contains("did you mean \"hostname\"?"), "{}", unknown[0]);
     }
 }

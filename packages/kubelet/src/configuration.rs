@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::time::Duration;
 
 use lepton_config::Kubelet;
-use lepton_pod_manifest as manifest;
+use lepton_pod_manifest::Settings;
 use serde_json::{Map, Value, json};
 
 use crate::failure::Failure;
@@ -18,9 +19,6 @@ const KIND: &str = "KubeletConfiguration";
 const MAX_PODS: u32 = 250;
 /// A fork bomb in one pod leaves the host's other pods theirs.
 const POD_PIDS: u32 = 4096;
-/// The whole time that pods get when the host goes down, and the part of it that is kept for critical ones.
-const SHUTDOWN: &str = "30s";
-const SHUTDOWN_CRITICAL: &str = "10s";
 /// What TLS 1.2 may still use: forward secrecy and authenticated encryption alone. TLS 1.3 has no other.
 const CIPHERS: [&str; 6] = [
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
@@ -41,8 +39,17 @@ pub(crate) struct Inputs<'a> {
     pub(crate) node_name: &'a str,
 }
 
-/// The configuration file.
-pub(crate) fn document(inputs: &Inputs<'_>) -> Result<Value, Failure> {
+/// What kubelet is told, and what of it counts for this program, too.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Configuration {
+    /// The file.
+    pub(crate) document: Map<String, Value>,
+    /// How long its pods may take to end when the host goes down.
+    pub(crate) shutdown: Duration,
+}
+
+/// The configuration.
+pub(crate) fn make(inputs: &Inputs<'_>) -> Result<Configuration, Failure> {
     let Inputs { kubelet, is_alone, host, places, .. } = inputs;
     let reserved = reserved(kubelet, *host);
     let mut document = json!({
@@ -84,8 +91,6 @@ pub(crate) fn document(inputs: &Inputs<'_>) -> Result<Value, Failure> {
         "imageGCLowThresholdPercent": 80,
         "containerLogMaxSize": "10Mi",
         "containerLogMaxFiles": 5,
-        "shutdownGracePeriod": SHUTDOWN,
-        "shutdownGracePeriodCriticalPods": SHUTDOWN_CRITICAL,
         // Clients that stay for good hold what they watch; an hour is kube-bench's bound, too.
         "streamingConnectionIdleTimeout": "1h",
         "eventRecordQPS": 50,
@@ -99,12 +104,14 @@ pub(crate) fn document(inputs: &Inputs<'_>) -> Result<Value, Failure> {
         "clusterDNS": kubelet.cluster_dns,
         "registerWithTaints": kubelet.taints.iter().map(taint).collect::<Vec<_>>(),
     });
-    let map = document.as_object_mut().expect("it is written above");
+    let mut map = std::mem::take(document.as_object_mut().expect("it is written above"));
     map.append(&mut if *is_alone { alone(places) } else { joined(*host) });
-    if let Some(text) = &kubelet.settings {
-        merge(map, settings(text)?);
-    }
-    Ok(document)
+    let settings = Settings::parse(kubelet.settings.as_deref());
+    let settings =
+        settings.map_err(|source| Failure::Config { key: "settings", message: source.to_string() })?;
+    let shutdown = settings.shutdown();
+    merge(&mut map, settings.into_fields());
+    Ok(Configuration { document: map, shutdown })
 }
 
 /// Nobody but programs of this host reaches kubelet, and only those with its certificate are heard.
@@ -163,21 +170,6 @@ fn eviction_memory(host: Host) -> String {
 fn taint(taint: &lepton_config::Taint) -> Value {
     let parts = taint.parts();
     json!({ "key": parts.key, "value": parts.value, "effect": parts.effect })
-}
-
-/// `kubelet.settings` as fields.
-fn settings(text: &str) -> Result<Map<String, Value>, Failure> {
-    let refuse = |message: String| Failure::Config { key: "settings", message };
-    let value = manifest::parse(text).map_err(|error| refuse(error.to_string()))?;
-    let Value::Object(mut map) = value else {
-        return Err(refuse("fields of a KubeletConfiguration are needed".to_owned()));
-    };
-    for (key, want) in [("apiVersion", API_VERSION), ("kind", KIND)] {
-        if let Some(given) = map.remove(key).filter(|given| given != want) {
-            return Err(refuse(format!("{key} is {given}, not {want}")));
-        }
-    }
-    Ok(map)
 }
 
 /// Mappings are merged key by key, anything else is replaced.

@@ -4,6 +4,7 @@
 //! Kubernetes' own program (package `kubernetes`).
 
 mod configuration;
+mod drain;
 mod failure;
 mod files;
 mod health;
@@ -25,7 +26,7 @@ use std::time::Duration;
 
 use lepton_config::MachineConfig;
 
-use configuration::Inputs;
+use configuration::{Configuration, Inputs};
 use failure::{Failure, system_failure};
 use host::Host;
 use places::Places;
@@ -64,15 +65,15 @@ fn run(places: &Places) -> Result<u8, Failure> {
     }
     let inputs =
         Inputs { kubelet: &config.kubelet, is_alone, host: Host::look(), places, node_name: &node_name };
-    let document = configuration::document(&inputs)?.to_string();
-    files::write(&places.configuration(), document.as_bytes())?;
+    let Configuration { document, shutdown } = configuration::make(&inputs)?;
+    files::write(&places.configuration(), serde_json::Value::Object(document).to_string().as_bytes())?;
     files::make_folder(&places.people)?;
     let arguments = configuration::arguments(&inputs, matches!(role, Role::Token { .. }));
     let mut said = Vec::new();
     let mut sync = || sync(&config, places, &mut said);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(system_failure("start"))?;
-    runtime.block_on(supervise::run(Work { places, arguments, is_alone, sync: &mut sync }))
+    runtime.block_on(supervise::run(Work { places, arguments, is_alone, shutdown, sync: &mut sync }))
 }
 
 /// The effective config. What cannot be read is left out: PID 1 has said so already.

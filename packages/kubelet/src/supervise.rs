@@ -8,11 +8,11 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use lepton_kubelet_shutdown::Bus;
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use crate::drain::{self, Drain};
 use crate::failure::{Failure, system_failure};
 use crate::health;
 use crate::notify;
@@ -27,13 +27,12 @@ const RESCAN: Duration = Duration::from_secs(60);
 /// The ready line does not wait longer for a node that has yet to get its certificate.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The longest that pods may delay the host's end; PID 1 waits a little longer (`stop-timeout-s` of the service).
-const DRAIN: Duration = Duration::from_secs(50);
-
 /// What is supervised.
 pub(crate) struct Work<'a> {
     pub(crate) places: &'a Places,
     pub(crate) arguments: Vec<OsString>,
+    /// How long pods may delay the host's end.
+    pub(crate) shutdown: Duration,
     /// A host that is alone has nobody to wait for.
     pub(crate) is_alone: bool,
     /// Puts manifests where kubelet looks; gives a sentence about them.
@@ -48,9 +47,8 @@ pub(crate) async fn run(work: Work<'_>) -> Result<u8, Failure> {
         Watch::new(&work.places.people).map_err(system_failure("watch the folder of manifests"))?;
     let mut says = (work.sync)()?;
     // Before kubelet, which looks for it only once.
-    let bus = Bus::listen(Bus::SOCKET.as_ref(), DRAIN, |note| eprintln!("kubelet-agent: {note}"))
-        .map_err(system_failure("listen on the system bus"))?;
-    let mut child = start(&work, &bus)?;
+    let drain = Drain::listen(Bus::SOCKET.as_ref(), work.shutdown)?;
+    let mut child = start(&work, &drain.address())?;
     let (started, mut is_ready, mut is_well) = (Instant::now(), false, false);
     let mut looks = interval(FIRST_LOOKS);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -86,13 +84,9 @@ pub(crate) async fn run(work: Work<'_>) -> Result<u8, Failure> {
     notify::send("STOPPING=1");
     // Else only this service stops, and pods go on.
     if work.places.stopping.exists() {
-        drain(&bus, &mut terminate).await;
+        drain.wait(&mut terminate).await;
     }
-    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) {
-        // It may have ended meanwhile.
-        let _ = kill_process(pid, Signal::TERM);
-    }
-    child.wait().await.map_err(system_failure("wait for kubelet"))?;
+    drain::end(&mut child, drain::TERMINATION).await?;
     Ok(0)
 }
 
@@ -104,23 +98,11 @@ fn renewed(sync: &mut dyn FnMut() -> Result<String, Failure>, before: &str) -> S
     says
 }
 
-/// Lets kubelet end its pods before the host goes down; a second SIGTERM ends the wait.
-async fn drain(bus: &Bus, terminate: &mut Signals) {
-    notify::status("ending pods");
-    let outcome = tokio::select! {
-        outcome = bus.prepare(Instant::now() + DRAIN) => outcome,
-        _ = terminate.recv() => return,
-    };
-    for held in outcome.held {
-        eprintln!("kubelet-agent: the host does not wait any longer for {held}");
-    }
-}
-
-fn start(work: &Work<'_>, bus: &Bus) -> Result<Child, Failure> {
+fn start(work: &Work<'_>, bus: &str) -> Result<Child, Failure> {
     // Nothing of this program's environment: kubelet would tell PID 1 itself that it is ready, which is not for it to say.
     let mut command = Command::new(&work.places.kubelet);
     command.args(&work.arguments).env_clear().env("PATH", &work.places.path);
-    command.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address());
+    command.env("DBUS_SYSTEM_BUS_ADDRESS", bus);
     command.spawn().map_err(system_failure("start kubelet"))
 }
 

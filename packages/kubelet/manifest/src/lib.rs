@@ -4,9 +4,12 @@
 //! meaning here. Nothing here reads files.
 #![forbid(unsafe_code)]
 
+pub mod duration;
 mod pod;
 mod scalar;
+mod settings;
 mod yaml;
 
 pub use pod::{BadPod, Pod, Route};
+pub use settings::{BadSettings, Settings};
 pub use yaml::{BadYaml, parse};

@@ -16,7 +16,7 @@ fn made(kubelet: &Kubelet, is_alone: bool) -> (Result<Value, Failure>, Vec<Strin
     let places = Places::of_host();
     let inputs = Inputs { kubelet, is_alone, host: HOST, places: &places, node_name: "edge-1" };
     let words = arguments(&inputs, !is_alone).into_iter().map(|word| word.into_string().unwrap());
-    (document(&inputs), words.collect())
+    (make(&inputs).map(|made| Value::Object(made.document)), words.collect())
 }
 
 fn pretty(value: &Value) -> String {
@@ -58,7 +58,7 @@ fn settings_come_last_and_field_by_field() {
     assert_eq!(document["maxPods"], 5);
     assert_eq!(document["evictionHard"]["pid.available"], "1%");
     assert_eq!(document["evictionHard"]["nodefs.available"], "10%");
-    for (text, message) in [("- a", "fields of a"), ("kind: Pod", "kind is \"Pod\""), ("a: [", "line ")] {
+    for (text, message) in [("- a", "fields of a"), ("kind: Pod", "kind: it is \"Pod\""), ("a: [", "line ")] {
         let error = made(&kubelet(&format!("settings = {text:?}")), true).0.unwrap_err().to_string();
         assert!(error.starts_with("kubelet.settings: ") && error.contains(message), "{error}");
     }
