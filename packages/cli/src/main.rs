@@ -1,5 +1,5 @@
-//! `lepton`: asks PID 1 of this host, and shows the answer as a table or as JSON; starts the installer and the
-//! containers' command line.
+//! `lepton`: asks PID 1 of this host, and shows the answer as a table or as JSON; starts the installer and the command
+//! lines of containers and of pods.
 //!
 //! Exit codes: 0 done; 1 PID 1 refused or cannot be reached; 2 the command line is wrong; 3 there is no such service.
 
@@ -9,6 +9,7 @@ mod show;
 
 use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{self, ExitCode};
 
 use lepton_control::{Answer, Client, ClientError, ErrorKind, LogName};
@@ -19,6 +20,8 @@ use options::{Command, Options};
 const INSTALLER: &str = "/usr/bin/lepton-install";
 /// The program of the package `runtime`.
 const CONTAINERS: &str = "/usr/bin/lepton-ctr";
+/// The program of the package `kubelet`.
+const PODS: &str = "/usr/bin/lepton-pods";
 /// PID 1 refused, or cannot be reached.
 const FAILED: u8 = 1;
 /// The command line is wrong.
@@ -46,10 +49,7 @@ fn main() -> ExitCode {
             fail(FAILED, &format!("cannot start {program}: {error}"))
         }
         Err(Failure::Client(error)) => {
-            let code = match &error {
-                ClientError::Refused { kind: ErrorKind::NoService, .. } => NO_SERVICE,
-                _ => FAILED,
-            };
+            let code = if is_no_service(&error) { NO_SERVICE } else { FAILED };
             let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
             fail(code, &format!("{error}{}", cause.unwrap_or_default()))
         }
@@ -89,10 +89,17 @@ fn run(options: &Options) -> Result<(), Failure> {
     let request = match &options.command {
         Command::Help => return Ok(writeln!(output, "{}", options::USAGE)?),
         Command::Logs { name, follow, lines } => {
-            return logs(name.clone(), *follow, *lines, options, &mut output);
+            let shown = logs(name.clone(), *follow, *lines, options, &mut output);
+            return match (shown, name) {
+                (Err(Failure::Client(error)), LogName::Service(name)) if is_no_service(&error) => {
+                    Err(logs_of_pod(name, *follow, *lines, options, error))
+                }
+                (shown, _) => shown,
+            };
         }
         Command::Install(arguments) => return Err(become_other(INSTALLER, "install", arguments)),
         Command::Containers(arguments) => return Err(become_other(CONTAINERS, "runtime", arguments)),
+        Command::Pods(arguments) => return Err(become_other(PODS, "kubelet", arguments)),
         Command::Previous { name, lines } => return Ok(previous::show(name, *lines, &mut output)?),
         Command::Ask(request) => request,
     };
@@ -109,10 +116,33 @@ fn run(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
+fn is_no_service(error: &ClientError) -> bool {
+    matches!(error, ClientError::Refused { kind: ErrorKind::NoService, .. })
+}
+
+/// Shows the log of a pod, since no service has the name; comes back only when this image has no pods.
+fn logs_of_pod(
+    name: &str,
+    follow: bool,
+    lines: Option<u32>,
+    options: &Options,
+    error: ClientError,
+) -> Failure {
+    // The lines of a pod are plain text.
+    if options.json || !Path::new(PODS).exists() {
+        return error.into();
+    }
+    let mut arguments = vec!["logs".to_owned(), "--no-service".to_owned()];
+    arguments.extend(follow.then(|| "-f".to_owned()));
+    arguments.extend(lines.map(|lines| format!("--tail={lines}")));
+    arguments.extend(["--".to_owned(), name.to_owned()]);
+    become_other(PODS, "kubelet", &arguments)
+}
+
 /// Becomes the program of a package, whose exit code and lines are then this program's; comes back only when that fails.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the installer and the containers' command line are programs of their own, and take the place of this one"
+    reason = "the installer and the command lines of containers and pods are programs of their own, and take the place of this one"
 )]
 fn become_other(program: &'static str, package: &'static str, arguments: &[String]) -> Failure {
     Failure::Start { program, package, error: process::Command::new(program).args(arguments).exec() }

@@ -12,7 +12,8 @@ usage: lepton [-o json] COMMAND
   services            all services
   services NAME       one service
   logs [-f] [-n COUNT] [NAME]
-                      the log of a service, or of the kernel; -f waits for more
+                      the log of a service, or of the kernel; -f waits for more; when
+                      no service has the name: of a pod, as lepton pods logs
   logs -p [-n COUNT] [NAME]
                       the same of the boot before this one, from the state partition
   start NAME          start a service and what it needs
@@ -20,6 +21,9 @@ usage: lepton [-o json] COMMAND
   restart NAME        stop a service and start it again
   reboot              stop the host and start it again
   poweroff            stop the host and switch it off
+  pods ...            the pods of this host; see lepton pods --help
+  exec ...            a program in a pod: short for lepton pods exec
+  port-forward ...    a pod's port on this host: short for lepton pods port-forward
   ctr ...             images and containers of this host; see lepton ctr --help
   reset-state         empty the state partition at the next boot
   install [--check] [--wipe] DISK
@@ -29,7 +33,10 @@ usage: lepton [-o json] COMMAND
                       state that is on the disk
 
 exit codes: 0 done, 1 refused or out of reach, 2 wrong usage, 3 no such service;
-ctr has its own";
+ctr and pods have their own";
+
+/// What other programs do, with arguments of their own.
+const OTHERS: [&str; 4] = ["ctr", "pods", "exec", "port-forward"];
 
 /// What shall be done, and how it is shown.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +57,8 @@ pub(crate) enum Command {
     Logs { name: LogName, follow: bool, lines: Option<u32> },
     /// Start the containers' command line with these arguments.
     Containers(Vec<String>),
+    /// Start the pods' command line with these arguments.
+    Pods(Vec<String>),
     /// Start the installer with these arguments.
     Install(Vec<String>),
     /// Show a log of the boot before this one.
@@ -74,13 +83,18 @@ impl Options {
                 Long(flag @ ("check" | "wipe")) => install.push(format!("--{flag}")),
                 Short('p') | Long("previous") => previous = true,
                 Short('n') | Long("lines") => lines = Some(parser.value()?.parse()?),
-                Value(word) if words.is_empty() && word == "ctr" => {
+                Value(word) if words.is_empty() && OTHERS.iter().any(|other| *other == word) => {
+                    let word = word.string()?;
                     let format = if json { &["-o", "json"][..] } else { &[] };
                     let mut rest: Vec<String> = format.iter().map(|&word| word.to_owned()).collect();
+                    if !["ctr", "pods"].contains(&word.as_str()) {
+                        rest.push(word.clone());
+                    }
                     for word in parser.raw_args()? {
                         rest.push(word.string()?);
                     }
-                    return Ok(Self { command: Command::Containers(rest), json });
+                    let command = if word == "ctr" { Command::Containers(rest) } else { Command::Pods(rest) };
+                    return Ok(Self { command, json });
                 }
                 Value(word) => words.push(word.string()?),
                 other => return Err(other.unexpected()),
@@ -155,6 +169,17 @@ mod tests {
             Command::Containers(containers)
         );
         assert_eq!(parse(&["ctr"]).unwrap().command, Command::Containers(vec![]));
+        let pods = |words: &[&str]| Command::Pods(words.iter().map(|&word| word.to_owned()).collect());
+        assert_eq!(parse(&["pods"]).unwrap().command, pods(&[]));
+        assert_eq!(
+            parse(&["-o", "json", "pods", "-n", "a"]).unwrap().command,
+            pods(&["-o", "json", "-n", "a"])
+        );
+        assert_eq!(
+            parse(&["exec", "-it", "a", "--", "ls", "-l"]).unwrap().command,
+            pods(&["exec", "-it", "a", "--", "ls", "-l"])
+        );
+        assert_eq!(parse(&["port-forward", "--help"]).unwrap().command, pods(&["port-forward", "--help"]));
         assert_eq!(parse(&["--help"]).unwrap().command, Command::Help);
         for bad in [
             &[][..],

@@ -112,7 +112,6 @@ mod tests {
     }
 
     /// Starts a shell that says when it runs.
-    #[expect(clippy::disallowed_methods, reason = "a child to be ended")]
     async fn child(script: &str) -> Child {
         let mut command = Command::new("sh");
         command.args(["-c", script]).stdout(Stdio::piped()).kill_on_drop(true);

@@ -7,7 +7,6 @@ mod connection;
 mod endpoint;
 mod forward;
 mod headers;
-mod kubelet;
 mod listen;
 mod log;
 mod meter;
@@ -34,9 +33,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lepton_kubelet_client::Kubelet;
 use tokio::signal::unix::{SignalKind, signal};
 
-use kubelet::Kubelet;
 use listen::Listeners;
 use log::say;
 use router::Router;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use crate::kubelet::{Kubelet, KubeletError, List};
+use lepton_kubelet_client::{Kubelet, KubeletError, List};
+
 use crate::log::say;
 use crate::notify;
 use crate::pods;

@@ -3,7 +3,9 @@
 //!
 //! The image `node-tests` has a shell on its console, which does what a person would do.
 
+mod drain;
 mod life;
+mod pods;
 mod route;
 
 use std::time::Duration;
@@ -13,6 +15,7 @@ use crate::context::TestError;
 use crate::guest::{Guest, GuestError};
 use crate::machine::{Kernel, Machine, Network};
 use crate::runner::Peer;
+pub(super) use drain::drain;
 pub(super) use life::life;
 pub(super) use route::route;
 
@@ -109,6 +112,8 @@ pub(super) fn alone(cx: &Context) -> Result<(), TestError> {
         "the liveness probe ends a container",
         "lepton logs kubelet | grep 'back-off 10s .*container=sick'",
     )?;
+
+    pods::look(&mut shell)?;
 
     shell.run(&format!("printf '{PEOPLES}' > /var/lib/lepton/pods/later.yaml"))?;
     shell.until("a pod of the folder runs", "lepton ctr ps | grep 'later .*running'")?;

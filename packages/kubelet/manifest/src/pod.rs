@@ -11,6 +11,9 @@ const ROUTE_PORT: &str = "lepton.route/port";
 const DRAIN_SECONDS: u64 = 2;
 /// What a pod has unless it says otherwise.
 const DEFAULT_GRACE_SECONDS: u64 = 30;
+/// The classes that every cluster has.
+const CRITICAL: [(&str, u32); 2] =
+    [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)];
 /// RFC 1123.
 const MAX_SUBDOMAIN: usize = 253;
 const MAX_LABEL: usize = 63;
@@ -82,6 +85,7 @@ impl Pod {
         let (name, namespace) = (name.to_owned(), namespace.to_owned());
         check_containers(&value)?;
         let mut pod = Self { value, name, namespace };
+        pod.set_priority();
         if let Some(host) = pod.annotation(ROUTE_HOST).map(str::to_owned) {
             let port = pod.annotation(ROUTE_PORT).map(parse_port).transpose()?;
             pod.set_route(Route { host: &host, port })?;
@@ -137,6 +141,16 @@ impl Pod {
         }
         self.add_drain();
         Ok(())
+    }
+
+    /// Writes out the priority of Kubernetes' own classes, as an API server does; kubelet looks at the number alone.
+    fn set_priority(&mut self) {
+        let Some(spec) = self.value.get_mut("spec").and_then(Value::as_object_mut) else { return };
+        let class = spec.get("priorityClassName").and_then(Value::as_str);
+        let number = CRITICAL.iter().find(|(name, _)| Some(*name) == class).map(|(_, number)| *number);
+        if let (Some(number), None | Some(Value::Null)) = (number, spec.get("priority")) {
+            spec.insert("priority".to_owned(), number.into());
+        }
     }
 
     fn annotation(&self, name: &str) -> Option<&str> {
@@ -298,6 +312,21 @@ spec:
         ] {
             let error = Pod::parse(text).unwrap_err().to_string();
             assert!(error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn critical_classes_have_their_numbers() {
+        for (spec, want) in [
+            ("priorityClassName: system-node-critical", Some(2_000_001_000)),
+            ("priorityClassName: system-cluster-critical", Some(2_000_000_000)),
+            ("priorityClassName: system-node-critical\n  priority: 7", Some(7)),
+            ("priorityClassName: other", None),
+            ("priority: 7", Some(7)),
+            ("hostNetwork: true", None),
+        ] {
+            let pod = Pod::parse(&WEB.replace("  containers:", &format!("  {spec}\n  containers:"))).unwrap();
+            assert_eq!(yaml::parse(&pod.to_json()).unwrap()["spec"]["priority"].as_u64(), want, "{spec}");
         }
     }
 

@@ -91,8 +91,9 @@ fn shutdown(fields: &mut Map<String, Value>) -> Result<Duration, BadSettings> {
         None => {
             fields.entry(WHOLE).or_insert_with(|| DEFAULT_WHOLE.into());
             let whole = time(fields, WHOLE)?;
-            // Else a short time for all would be less than that of critical pods, which kubelet refuses.
-            let critical = DEFAULT_CRITICAL.min(whole / 3);
+            // Else a short time for all would be less than that of critical pods, which kubelet refuses. It counts whole
+            // seconds.
+            let critical = Duration::from_secs(DEFAULT_CRITICAL.min(whole / 3).as_secs());
             fields.entry(CRITICAL).or_insert_with(|| duration::text(critical).into());
             if time(fields, CRITICAL)? > whole {
                 return Err(bad(CRITICAL, format!("it is a part of {WHOLE} and cannot be longer")));
@@ -149,7 +150,7 @@ mod tests {
         for (text, whole, critical, seconds) in [
             (None, json!("30s"), json!("10s"), 30),
             (Some("maxPods: 5"), json!("30s"), json!("10s"), 30),
-            (Some("shutdownGracePeriod: 5s"), json!("5s"), json!("1666ms"), 5),
+            (Some("shutdownGracePeriod: 5s"), json!("5s"), json!("1s"), 5),
             (
                 Some("{shutdownGracePeriod: 1m30s, shutdownGracePeriodCriticalPods: 20s}"),
                 json!("1m30s"),

@@ -15,7 +15,7 @@ pub(crate) fn folder(logs: &Path, name: &str) -> PathBuf {
 
 /// A new pod with its container, which runs.
 pub(crate) async fn make(client: &Client, wanted: &Wanted) -> Result<Made, Failure> {
-    let (made, ()) = make_and(client, wanted, async |container| client.start(container).await).await?;
+    let (made, ()) = make_and(client, wanted, async |container| Ok(client.start(container).await?)).await?;
     Ok(made)
 }
 
@@ -28,7 +28,7 @@ pub(crate) async fn make_and<T>(
     let pod = client.run_pod(wanted.pod.clone()).await;
     let pod = pod.map_err(|error| match error.is_taken() {
         true => Failure::Taken(wanted.name.clone()),
-        false => error,
+        false => error.into(),
     })?;
     let filled = async {
         let container = create(client, wanted, &pod).await?;
@@ -60,7 +60,7 @@ pub(crate) async fn fill(client: &Client, wanted: &Wanted, pod: &str) -> Result<
 }
 
 async fn create(client: &Client, wanted: &Wanted, pod: &str) -> Result<String, Failure> {
-    client.create(pod, wanted.container.clone(), wanted.pod.clone()).await
+    Ok(client.create(pod, wanted.container.clone(), wanted.pod.clone()).await?)
 }
 
 /// Removes a pod with its container, and what is kept of its output.

@@ -3,12 +3,12 @@
 //! Always through streams, also without `-i` and `-t`: CRI's other call holds back the output until the end, and cuts it.
 
 use lepton_cri::v1 as cri;
-use serde_json::Value;
 
 use crate::client::Client;
-use crate::failure::{Failure, NOT_RUN};
+use crate::failure::Failure;
 use crate::find;
 use crate::session::{Choice, Session};
+use crate::status;
 
 /// Runs a program in a container; gives its exit code.
 pub(crate) async fn run(
@@ -31,39 +31,5 @@ pub(crate) async fn run(
         stderr: !choice.tty,
     };
     let session = Session::open(&client.exec(request).await?, choice).await?;
-    code(&session.talk().await?)
-}
-
-/// The exit code in a `metav1.Status`.
-fn code(status: &[u8]) -> Result<u8, Failure> {
-    let status: Value = serde_json::from_slice(status)
-        .map_err(|_| Failure::Exec("the connection ended before the program did".to_owned()))?;
-    if status["status"] == "Success" {
-        return Ok(0);
-    }
-    let cause = status["details"]["causes"].as_array().and_then(|causes| causes.first());
-    let code =
-        cause.filter(|cause| cause["reason"] == "ExitCode").and_then(|cause| cause["message"].as_str());
-    match code {
-        Some(code) => Ok(code.parse().unwrap_or(NOT_RUN)),
-        None => Err(Failure::Exec(
-            status["message"].as_str().unwrap_or("the program could not be run").to_owned(),
-        )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ends_of_programs() {
-        assert_eq!(code(br#"{"status":"Success"}"#).unwrap(), 0);
-        let failed = br#"{"status":"Failure","message":"command terminated with non-zero exit code: 42","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"42"}]}}"#;
-        assert_eq!(code(failed).unwrap(), 42);
-        let unknown =
-            br#"{"status":"Failure","message":"no such program","reason":"InternalError","code":500}"#;
-        assert_eq!(code(unknown).unwrap_err().to_string(), "no such program");
-        assert!(code(b"").is_err());
-    }
+    Ok(status::code(&session.talk().await?)?)
 }

@@ -1,40 +1,23 @@
 //! Why something could not be done, and the exit code that says so. It must not hide a cause.
 
 use std::io;
-use std::path::PathBuf;
 
-use tonic::{Code, Status};
+use lepton_runtime_client::failure;
+pub(crate) use lepton_runtime_client::failure::chain;
+pub(crate) use lepton_runtime_client::status::NOT_RUN;
 
 /// Something was refused or failed.
 pub(crate) const FAILED: u8 = 1;
 /// There is no such container or image.
 pub(crate) const NOTHING_THERE: u8 = 3;
-/// A program could not be run at all; those that run have their own codes.
-pub(crate) const NOT_RUN: u8 = 125;
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum Failure {
-    /// The runtime does not answer.
-    #[error(
-        "cannot reach the container runtime at {}: {cause}; see \"lepton services runtime\"",
-        socket.display()
-    )]
-    Unreachable {
-        /// Where it should listen.
-        socket: PathBuf,
-        /// What the connection said.
-        cause: String,
-    },
-    /// The runtime says no.
-    #[error("{message}")]
-    Refused {
-        /// CRI's code.
-        code: Code,
-        /// What the runtime says.
-        message: String,
-    },
+    /// The runtime, the connection to it, or this host.
+    #[error(transparent)]
+    Runtime(#[from] failure::Failure),
     /// No container has the name.
     #[error("there is no container {0:?}")]
     NoContainer(String),
@@ -74,75 +57,37 @@ pub(crate) enum Failure {
         "the connection to {0} broke, and it goes on; see \"lepton ctr logs {0}\" and \"lepton ctr stop {0}\""
     )]
     Left(String),
-    /// It was removed while it was followed.
-    #[error("{0} was removed by somebody else")]
-    Removed(String),
-    /// The host failed.
-    #[error("cannot {what}")]
-    Io {
-        /// What was tried.
-        what: String,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// Nobody reads the output.
-    #[error("cannot write the output")]
-    Output(#[source] io::Error),
-    /// The conversation with a program broke.
-    #[error(transparent)]
-    WebSocket(#[from] crate::websocket::WebSocketError),
-    /// A program could not be run in a container.
-    #[error("{0}")]
-    Exec(String),
 }
 
 impl Failure {
     /// Something of this host failed.
     pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
-        Self::Io { what: what.into(), source }
+        failure::Failure::io(what, source).into()
     }
 
     /// The output could not be written.
     pub(crate) fn output(error: io::Error) -> Self {
-        Self::Output(error)
+        failure::Failure::output(error).into()
     }
 
-    /// What the runtime, or the connection to it, said.
-    pub(crate) fn of_call(socket: &std::path::Path, status: &Status) -> Self {
-        match std::error::Error::source(status) {
-            // What a server says has no source: this comes from the connection.
-            Some(source) => {
-                let causes = std::iter::successors(Some(source), |error| error.source());
-                let cause = causes.last().map(ToString::to_string).unwrap_or_default();
-                Self::Unreachable { socket: socket.to_owned(), cause }
-            }
-            None => Self::Refused { code: status.code(), message: status.message().to_owned() },
-        }
+    fn of_runtime(&self) -> Option<&failure::Failure> {
+        if let Self::Runtime(failure) = self { Some(failure) } else { None }
     }
 
     /// Whether the same may work later: the runtime starts again, or a registry is out of reach.
     pub(crate) fn may_pass(&self) -> bool {
-        let code = match self {
-            Self::Unreachable { .. } => return true,
-            Self::Refused { code, .. } => *code,
-            _ => return false,
-        };
-        matches!(code, Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted)
+        self.of_runtime().is_some_and(failure::Failure::may_pass)
     }
 
-    /// Whether the runtime knows no such thing.
+    /// Whether there is no such thing.
     pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { code: Code::NotFound, .. } | Self::NoContainer(_) | Self::NoImage(_))
-    }
-
-    /// Whether the runtime has such a thing already.
-    pub(crate) fn is_taken(&self) -> bool {
-        matches!(self, Self::Refused { code: Code::AlreadyExists, .. })
+        matches!(self, Self::NoContainer(_) | Self::NoImage(_))
+            || self.of_runtime().is_some_and(failure::Failure::is_not_found)
     }
 
     /// Whether the reader of the output is gone.
     pub(crate) fn is_broken_pipe(&self) -> bool {
-        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+        self.of_runtime().is_some_and(failure::Failure::is_broken_pipe)
     }
 
     /// The exit code; `own` for what has no better one.
@@ -152,7 +97,6 @@ impl Failure {
 
     /// The sentence with its causes.
     pub(crate) fn chain(&self) -> String {
-        let causes = std::iter::successors(std::error::Error::source(self), |error| error.source());
-        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+        chain(self)
     }
 }

@@ -91,6 +91,6 @@ pub(crate) async fn provide(client: &Client, name: &str, pull: Pull) -> Result<(
         Pull::Missing if is_there().await? => Ok(()),
         Pull::Never if is_there().await? => Ok(()),
         Pull::Never => Err(Failure::NoImage(name.to_owned())),
-        Pull::Missing | Pull::Always => client.pull(name, None).await.map(drop),
+        Pull::Missing | Pull::Always => Ok(client.pull(name, None).await.map(drop)?),
     }
 }

@@ -57,7 +57,7 @@ pub(crate) async fn run(
     };
     if !talked.as_ref().is_ok_and(|status| is_success(status)) && !has_ended(client, &made.container).await {
         return Err(match talked {
-            Err(error) if error.is_broken_pipe() => error,
+            Err(error) if error.is_broken_pipe() => error.into(),
             _ => Failure::Left(wanted.name),
         });
     }

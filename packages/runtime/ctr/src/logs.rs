@@ -54,7 +54,7 @@ pub(crate) async fn show(client: &Client, word: &str, choice: Choice) -> Result<
         tokio::select! {
             end = &mut ended => {
                 while follow.pass_on()? == More::Yes {}
-                return end.map(drop);
+                return Ok(end.map(drop)?);
             }
             changed = follow.changed() => changed?,
         }

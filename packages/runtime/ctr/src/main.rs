@@ -3,36 +3,29 @@
 //! It speaks CRI to the runtime and keeps nothing itself: what it needs to know of a container stands in labels and
 //! annotations of its pod. It must not change pods that it did not make; kubelet's are only shown.
 
-mod client;
 mod creation;
 mod exec;
 mod failure;
 mod find;
-mod follow;
 mod image;
 mod inspect;
 mod interactive;
-mod log;
 mod logs;
 mod notify;
 mod options;
-mod position;
 mod remove;
 mod run;
 mod run_options;
 mod service;
-mod session;
 mod show;
-mod table;
-mod terminal;
 mod wanted;
-mod watch;
-mod websocket;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use client::Client;
+use lepton_runtime_client::client::Client;
+use lepton_runtime_client::{client, follow, log, session, status, table, watch};
+
 use failure::Failure;
 use options::{Command, Options, USAGE};
 use run_options::Mode;

@@ -8,7 +8,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::client::Client;
 use crate::creation::{self, Made};
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 use crate::follow::{Follow, More};
 use crate::image;
 use crate::log::Printer;
@@ -59,7 +59,7 @@ pub(crate) async fn over(client: &Client, made: &Made, folder: &Path, remove: bo
     match remove {
         true => creation::remove(client, &made.pod, folder).await,
         // Its network and its processes are given back; its log stays.
-        false => client.stop_pod(&made.pod).await,
+        false => Ok(client.stop_pod(&made.pod).await?),
     }
 }
 
@@ -113,7 +113,7 @@ pub(crate) async fn to_the_end(
             end = &mut ended => {
                 // The log is complete before the end is told.
                 while follow.pass_on()? == More::Yes {}
-                return end;
+                return Ok(end?);
             }
             changed = follow.changed() => { changed?; false }
             () = stops.next() => true,
@@ -131,7 +131,7 @@ pub(crate) async fn to_the_end(
 pub(crate) async fn stop(client: &Client, container: &str, seconds: u32) {
     while let Err(error) = client.stop(container, seconds).await {
         if !error.may_pass() {
-            eprintln!("lepton-ctr: cannot stop {container}: {}", error.chain());
+            eprintln!("lepton-ctr: cannot stop {container}: {}", chain(&error));
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lepton_cri::v1 as cri;
+use lepton_runtime_client::failure::Failure as Refusal;
 
 use crate::client::Client;
 use crate::creation::{self, Made};
@@ -100,10 +101,10 @@ async fn ensure(
     let made = creation::make(client, wanted).await;
     match made {
         // Made by an earlier call of this program that was cut off: the next attempt finds it.
-        Err(Failure::Taken(name)) => Err(Failure::Refused {
+        Err(Failure::Taken(name)) => Err(Failure::Runtime(Refusal::Refused {
             code: tonic::Code::Aborted,
             message: format!("a pod {name} is being made already"),
-        }),
+        })),
         made => made,
     }
 }

@@ -14,7 +14,7 @@ use crate::backend::{Backend, PortForwardRequest};
 use crate::pipe::{Reader, pipe};
 use crate::server::Limits;
 use crate::spdy::{self, Incoming, ResetReason};
-use crate::websocket::channels::{Channels, Codec, Target};
+use crate::websocket::channels::{CLOSE, Channels, Codec, Target};
 use crate::websocket::tunnel::Tunnel;
 use crate::websocket::{self, Envelope};
 
@@ -215,22 +215,36 @@ pub(crate) async fn over_channels<B: Backend>(
     for ((port, reader), number) in request.ports.iter().zip(readers).zip((0_u8..).step_by(2)) {
         let (port, pod, backend) = (*port, request.pod_sandbox_id.clone(), Arc::clone(&backend));
         let (data, error) = (channel(number), channel(number + 1));
-        forwards.spawn(async move { forward_channel(&*backend, &pod, port, (reader, data), error).await });
+        let end = (codec == Codec::BinaryWithClose).then(|| (connection.writer(Envelope::Plain), number));
+        forwards
+            .spawn(async move { forward_channel(&*backend, &pod, port, (reader, data, end), error).await });
     }
+    let mut gone = connection.gone();
     let session = async move {
-        while forwards.join_next().await.is_some() {}
+        let all = async { while forwards.join_next().await.is_some() {} };
+        let lost = async {
+            match codec {
+                // One whose client has sent its last bytes would not hear that the client is gone.
+                Codec::BinaryWithClose => drop(gone.wait_for(|gone| *gone).await),
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = all => {}
+            () = lost => {}
+        }
         connection.finish();
     };
     tokio::join!(driver, session);
 }
 
-/// One connection on a pair of channels. Nothing but the connection's end tells a client that a port sends no more, so
-/// it ends with the port's data.
+/// One connection on a pair of channels. In v5 each direction has its own end. In the others nothing but the connection's
+/// end tells a client that a port sends no more, so it ends with the port's data.
 async fn forward_channel<B: Backend>(
     backend: &B,
     pod: &str,
     port: u16,
-    (mut reader, mut data): (Reader, websocket::Writer),
+    (mut reader, mut data, end): (Reader, websocket::Writer, Option<(websocket::Writer, u8)>),
     mut error: websocket::Writer,
 ) {
     // Both channels begin with their port's number. A client that has left is found out by what follows.
@@ -243,15 +257,29 @@ async fn forward_channel<B: Backend>(
         }
         Ok(connection) => {
             let (mut from_pod, mut to_pod) = split(connection);
+            let has_end = end.is_some();
             let up = async {
                 copy(&mut reader, &mut to_pod).await?;
                 to_pod.shutdown().await?;
-                std::future::pending::<std::io::Result<u64>>().await
+                match has_end {
+                    true => Ok(()),
+                    false => std::future::pending::<std::io::Result<()>>().await,
+                }
             };
-            // Whichever direction fails or ends first, the other has no use any more.
-            let _ = tokio::select! {
-                up = up => up,
-                down = copy(&mut from_pod, &mut data) => down,
+            let down = async {
+                copy(&mut from_pod, &mut data).await?;
+                match end {
+                    Some((mut plain, channel)) => plain.write_all(&[CLOSE, channel]).await,
+                    None => Ok(()),
+                }
+            };
+            // A direction that fails leaves the other no use; so does one that ends when its end cannot be told.
+            let _ = match has_end {
+                true => tokio::try_join!(up, down).map(drop),
+                false => tokio::select! {
+                    up = up => up,
+                    down = down => down,
+                },
             };
         }
     }

@@ -66,6 +66,8 @@ const WEBSOCKET_COMMAND: &[(&str, Protocol)] = &[
 ];
 const WEBSOCKET_PORT_FORWARD: &[(&str, Protocol)] = &[
     ("SPDY/3.1+portforward.k8s.io", Protocol::Tunnel),
+    // Ours: Kubernetes has v5 for commands alone.
+    ("v5.channel.k8s.io", channels(Text, Codec::BinaryWithClose)),
     ("v4.channel.k8s.io", channels(Text, Codec::Binary)),
     ("v4.base64.channel.k8s.io", channels(Text, Codec::Base64)),
     ("", channels(Text, Codec::Binary)),

@@ -271,6 +271,28 @@ async fn a_spdy_session_byte_by_byte() {
 }
 
 #[tokio::test]
+async fn a_forwarded_port_ends_in_each_direction_alone_in_v5() {
+    let (urls, _) = server().await;
+    // The echo says its last bytes after the client's end.
+    let mut stream = websocket(&forward(&urls, &[7]), "v5.channel.k8s.io").await;
+    assert_eq!(read(&mut stream, 5).await, [0x82, 3, 0, 7, 0]);
+    assert_eq!(read(&mut stream, 5).await, [0x82, 3, 1, 7, 0]);
+    stream.write_all(&masked(0x82, b"\0ping")).await.unwrap();
+    assert_eq!(read(&mut stream, 7).await, *b"\x82\x05\0ping");
+    stream.write_all(&masked(0x82, &[255, 0])).await.unwrap();
+    assert_eq!(read(&mut stream, 4).await, [0x82, 2, 255, 0]);
+    assert_eq!(read(&mut stream, 4).await, [0x88, 2, 0x03, 0xe8]);
+    stream.write_all(&masked(0x88, &[0x03, 0xe8])).await.unwrap();
+    assert_eq!(rest(&mut stream).await, b"");
+
+    let mut stream = websocket(&forward(&urls, &[9]), "v5.channel.k8s.io").await;
+    assert_eq!(read(&mut stream, 10).await, [0x82, 3, 0, 9, 0, 0x82, 3, 1, 9, 0]);
+    let [_, length] = read(&mut stream, 2).await[..] else { unreachable!("two bytes") };
+    let text = read(&mut stream, usize::from(length)).await;
+    assert_eq!(text, b"\x01error forwarding port 9 to pod p: connection refused");
+}
+
+#[tokio::test]
 async fn a_spdy_client_with_windows_is_never_sent_more_than_they_take() {
     let (urls, _) = server().await;
     let streams = StreamSet { stdout: true, ..StreamSet::default() };

@@ -11,7 +11,7 @@ use crate::pipe::{End, Sender};
 use crate::resize::ResizeReader;
 
 /// In v5, a message of this channel names another one that has ended.
-const CLOSE: u8 = 255;
+pub(crate) const CLOSE: u8 = 255;
 
 /// How a subprotocol writes its messages.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

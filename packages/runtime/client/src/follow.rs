@@ -1,6 +1,6 @@
 //! Follows a container's log file while it grows and when it is moved aside. It must not wait for a container.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -12,13 +12,14 @@ use tokio::io::unix::AsyncFd;
 use crate::failure::Failure;
 use crate::log::Printer;
 use crate::position::{Place, Position};
+use crate::rotation;
 
 /// Bytes that are read at once.
 const CHUNK: usize = 64 * 1024;
 
 /// A log that is followed.
 #[derive(Debug)]
-pub(crate) struct Follow {
+pub struct Follow {
     path: PathBuf,
     file: Option<(File, Place)>,
     /// What was read of an entry that is not complete.
@@ -30,14 +31,16 @@ pub(crate) struct Follow {
 
 /// Whether there may be more to read at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum More {
+pub enum More {
+    /// There may be.
     Yes,
+    /// Not before something changes.
     No,
 }
 
 impl Follow {
     /// A log by its path, from its beginning.
-    pub(crate) fn new(path: &Path, printer: Printer) -> Result<Self, Failure> {
+    pub fn new(path: &Path, printer: Printer) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::io(format!("follow {}", path.display()), error);
         let open = || {
             let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
@@ -55,7 +58,7 @@ impl Follow {
     }
 
     /// Goes on where somebody else was, and writes down how far it is.
-    pub(crate) fn keep_position(&mut self, path: &Path) -> Result<(), Failure> {
+    pub fn keep_position(&mut self, path: &Path) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::io(format!("open {}", path.display()), error);
         let (position, place) = Position::open(path).map_err(failed)?;
         self.position = Some(position);
@@ -71,7 +74,7 @@ impl Follow {
     }
 
     /// Goes to a place of the file that has the log's name now.
-    pub(crate) fn skip(&mut self, offset: u64) -> Result<(), Failure> {
+    pub fn skip(&mut self, offset: u64) -> Result<(), Failure> {
         self.open()?;
         if let Some((_, place)) = &mut self.file {
             place.offset = offset;
@@ -79,18 +82,28 @@ impl Follow {
         Ok(())
     }
 
+    /// Goes on in a file that somebody has begun to read.
+    pub fn resume(&mut self, file: File, offset: u64) -> io::Result<()> {
+        let inode = file.metadata()?.ino();
+        self.file = Some((file, Place { inode, offset }));
+        Ok(())
+    }
+
     /// Passes on what is new.
-    pub(crate) fn pass_on(&mut self) -> Result<More, Failure> {
+    pub fn pass_on(&mut self) -> Result<More, Failure> {
         if self.file.is_none() && !self.open()? {
             return Ok(More::No);
         }
         let Some((file, place)) = &mut self.file else { return Ok(More::No) };
         let failed = |error: io::Error| Failure::io(format!("read {}", self.path.display()), error);
+        // Before the look at what is left: nothing is written to a file once there is another one.
+        let next = next(&self.path, place.inode).map_err(failed)?;
         let mut chunk = vec![0; CHUNK];
         let count = file.read_at(&mut chunk, place.offset + self.rest.len() as u64).map_err(failed)?;
         if count == 0 {
             // Only now: what was moved aside is read to its end first.
-            return Ok(if self.is_moved()? && self.open()? { More::Yes } else { More::No });
+            let Some(next) = next else { return Ok(More::No) };
+            return Ok(if self.open_file(&next)? { More::Yes } else { More::No });
         }
         self.rest.extend_from_slice(&chunk[..count]);
         let done = self.printer.print(&self.rest).map_err(Failure::output)?;
@@ -104,7 +117,7 @@ impl Follow {
     }
 
     /// Waits until there may be something new.
-    pub(crate) async fn changed(&self) -> Result<(), Failure> {
+    pub async fn changed(&self) -> Result<(), Failure> {
         let failed = |error: io::Error| Failure::io(format!("follow {}", self.path.display()), error);
         let mut ready = self.watch.readable().await.map_err(failed)?;
         let mut events = [0; 4096];
@@ -114,20 +127,14 @@ impl Follow {
         Ok(())
     }
 
-    /// Whether the log's name stands for another file now.
-    fn is_moved(&self) -> Result<bool, Failure> {
-        let Some((_, place)) = &self.file else { return Ok(true) };
-        match std::fs::metadata(&self.path) {
-            Ok(data) => Ok(data.ino() != place.inode),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Failure::io(format!("look at {}", self.path.display()), error)),
-        }
-    }
-
     /// Opens the file that has the log's name now; false while there is none.
     fn open(&mut self) -> Result<bool, Failure> {
-        let failed = |error: io::Error| Failure::io(format!("read {}", self.path.display()), error);
-        match File::open(&self.path) {
+        self.open_file(&self.path.clone())
+    }
+
+    fn open_file(&mut self, path: &Path) -> Result<bool, Failure> {
+        let failed = |error: io::Error| Failure::io(format!("read {}", path.display()), error);
+        match File::open(path) {
             Ok(file) => {
                 let inode = file.metadata().map_err(failed)?.ino();
                 self.rest.clear();
@@ -140,8 +147,25 @@ impl Follow {
     }
 }
 
+/// The file that goes on where one of this inode ends; none while the log goes on in that.
+fn next(path: &Path, inode: u64) -> io::Result<Option<PathBuf>> {
+    match fs::metadata(path) {
+        Ok(data) if data.ino() == inode => return Ok(None),
+        Ok(_) => {}
+        // It was moved aside, and is still written to.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    // Whoever is slow may have missed one.
+    let mut aside = rotation::aside(path)?;
+    aside.retain(|path| !rotation::is_compressed(path));
+    let ours = |path: &PathBuf| fs::metadata(path).is_ok_and(|data| data.ino() == inode);
+    let after = aside.iter().position(ours).and_then(|place| aside.get(place + 1));
+    Ok(Some(after.map_or(path, PathBuf::as_path).to_owned()))
+}
+
 /// The name of a log that was moved aside.
-pub(crate) fn moved(path: &Path) -> PathBuf {
+pub fn moved(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".1");
     name.into()

@@ -15,11 +15,11 @@ const AGAIN: Duration = Duration::from_millis(500);
 
 /// How a container ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct End {
+pub struct End {
     /// The program's code; 128 and the number of the signal that ended it.
-    pub(crate) code: u8,
+    pub code: u8,
     /// `Completed`, `Error`, `OOMKilled` or `Unknown`.
-    pub(crate) reason: String,
+    pub reason: String,
 }
 
 impl End {
@@ -29,7 +29,7 @@ impl End {
 }
 
 /// Waits until a container has ended.
-pub(crate) async fn ended(client: &Client, id: &str) -> Result<End, Failure> {
+pub async fn ended(client: &Client, id: &str) -> Result<End, Failure> {
     loop {
         match try_ended(client, id).await {
             Err(error) if error.may_pass() => sleep(AGAIN).await,

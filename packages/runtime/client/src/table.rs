@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 /// Characters of an id that are shown: enough to tell a million apart.
-pub(crate) const SHORT: usize = 12;
+pub const SHORT: usize = 12;
 
 /// Writes rows, the head first.
-pub(crate) fn write<const N: usize>(
+pub fn write<const N: usize>(
     head: [&str; N],
     rows: Vec<[String; N]>,
     output: &mut impl Write,
@@ -25,13 +25,13 @@ pub(crate) fn write<const N: usize>(
 }
 
 /// The beginning of an id, without the name of its digest.
-pub(crate) fn short(id: &str) -> String {
+pub fn short(id: &str) -> String {
     let id = id.split_once(':').map_or(id, |(_, digits)| digits);
     id.chars().take(SHORT).collect()
 }
 
 /// Bytes in the largest unit that leaves a whole part.
-pub(crate) fn size(bytes: u64) -> String {
+pub fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => format!("{bytes} B"),
         1024..1_048_576 => format!("{} KiB", bytes / 1024),
@@ -40,7 +40,7 @@ pub(crate) fn size(bytes: u64) -> String {
 }
 
 /// A span in its two largest units.
-pub(crate) fn span(ns: i64) -> String {
+pub fn span(ns: i64) -> String {
     let seconds = u64::try_from(ns).unwrap_or(0) / 1_000_000_000;
     match seconds {
         0..60 => format!("{seconds}s"),

@@ -4,17 +4,20 @@ use std::io::{self, Write};
 
 /// One entry of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Line<'a> {
-    pub(crate) time: &'a [u8],
-    pub(crate) is_error: bool,
+pub struct Line<'a> {
+    /// When it was written.
+    pub time: &'a [u8],
+    /// Whether it is one of the error output.
+    pub is_error: bool,
     /// Whether the line goes on in the stream's next entry.
-    pub(crate) is_part: bool,
-    pub(crate) text: &'a [u8],
+    pub is_part: bool,
+    /// What was written.
+    pub text: &'a [u8],
 }
 
 impl<'a> Line<'a> {
     /// Reads an entry without its line feed; nothing when it is none.
-    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let mut fields = bytes.splitn(4, |byte| *byte == b' ');
         let time = fields.next()?;
         let is_error = match fields.next()? {
@@ -33,20 +36,30 @@ impl<'a> Line<'a> {
 
 /// Writes entries to this program's own output and error output, as the container wrote them.
 #[derive(Debug, Default)]
-pub(crate) struct Printer {
+pub struct Printer {
     times: bool,
+    /// Lines that began before are left out; as the log writes times, which sort as text.
+    since: Vec<u8>,
+    /// The line that is being written began before.
+    is_before: [bool; 2],
     /// The last entry of the output, and of the error output, was a part.
     in_line: [bool; 2],
 }
 
 impl Printer {
     /// One that begins each line with its time, or not.
-    pub(crate) fn new(times: bool) -> Self {
+    pub fn new(times: bool) -> Self {
         Self { times, ..Self::default() }
     }
 
+    /// Leaves out lines that began before a time, which is written as those of the log are.
+    pub fn since(mut self, time: &str) -> Self {
+        self.since = time.as_bytes().to_vec();
+        self
+    }
+
     /// Writes the whole entries of a piece of a log; gives how many bytes they have.
-    pub(crate) fn print(&mut self, bytes: &[u8]) -> io::Result<usize> {
+    pub fn print(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let (mut output, mut errors) = (io::stdout().lock(), io::stderr().lock());
         self.print_to(bytes, &mut output, &mut errors)
     }
@@ -61,8 +74,15 @@ impl Printer {
         let mut texts = [Vec::new(), Vec::new()];
         for line in bytes[..end].split(|byte| *byte == b'\n').filter_map(Line::parse) {
             let side = usize::from(line.is_error);
+            if !self.in_line[side] {
+                self.is_before[side] = line.time < self.since.as_slice();
+            }
+            let is_first = !std::mem::replace(&mut self.in_line[side], line.is_part);
+            if self.is_before[side] {
+                continue;
+            }
             let text = &mut texts[side];
-            if self.times && !self.in_line[side] {
+            if self.times && is_first {
                 text.extend_from_slice(line.time);
                 text.push(b' ');
             }
@@ -70,7 +90,6 @@ impl Printer {
             if !line.is_part {
                 text.push(b'\n');
             }
-            self.in_line[side] = line.is_part;
         }
         output.write_all(&texts[0])?;
         output.flush()?;
@@ -79,15 +98,14 @@ impl Printer {
     }
 }
 
-/// Where the last `lines` lines of a log begin.
-pub(crate) fn tail(bytes: &[u8], lines: usize) -> usize {
+/// Where the last `lines` lines of a log begin; an entry at the end that is not complete is none of them.
+pub fn tail(bytes: &[u8], lines: usize) -> usize {
     let mut left = lines;
     let mut start = bytes.len();
     let entries = bytes.split_inclusive(|byte| *byte == b'\n').rev();
     for entry in entries {
-        let is_part =
-            Line::parse(entry.strip_suffix(b"\n").unwrap_or(entry)).is_some_and(|line| line.is_part);
-        if !is_part {
+        let complete = entry.strip_suffix(b"\n");
+        if complete.is_some_and(|entry| !Line::parse(entry).is_some_and(|line| line.is_part)) {
             if left == 0 {
                 break;
             }
@@ -117,6 +135,12 @@ mod tests {
         printer.print_to(LOG, &mut output, &mut errors).unwrap();
         assert_eq!(output, b"T1 one\nT2 two\nT5 \n");
         assert_eq!(printer.print_to(b"T7 std", &mut output, &mut errors).unwrap(), 0);
+        // A line has the time of its first part.
+        let mut printer = Printer::new(true).since("T3");
+        output.clear();
+        errors.clear();
+        printer.print_to(LOG, &mut output, &mut errors).unwrap();
+        assert_eq!((output.as_slice(), errors.as_slice()), (&b"T5 \n"[..], &b"T3 bad\n"[..]));
     }
 
     #[test]

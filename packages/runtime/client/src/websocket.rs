@@ -19,18 +19,18 @@ const HEAD: usize = 16 * 1024;
 const FRAME: u64 = 32 << 20;
 
 /// Opcodes (section 5.2).
-pub(crate) const BINARY: u8 = 2;
+pub const BINARY: u8 = 2;
 /// The peer sends nothing more.
-pub(crate) const CLOSE: u8 = 8;
+pub const CLOSE: u8 = 8;
 /// To be answered.
-pub(crate) const PING: u8 = 9;
+pub const PING: u8 = 9;
 /// The answer.
-pub(crate) const PONG: u8 = 10;
+pub const PONG: u8 = 10;
 
 /// Why a conversation ended.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum WebSocketError {
+pub enum WebSocketError {
     /// Not an address of the streaming server.
     #[error("the runtime's streaming address {0:?} is none of http://ADDRESS:PORT/PATH")]
     Address(String),
@@ -47,21 +47,22 @@ pub(crate) enum WebSocketError {
 
 /// One frame of the server.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub struct Frame {
     /// What it is; 0 continues the message before.
-    pub(crate) opcode: u8,
-    pub(crate) payload: Vec<u8>,
+    pub opcode: u8,
+    /// What it carries.
+    pub payload: Vec<u8>,
 }
 
 /// What the server sends.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub struct Reader {
     half: OwnedReadHalf,
     buffer: Vec<u8>,
 }
 
 /// Connects, and agrees on a subprotocol.
-pub(crate) async fn connect(url: &str, protocol: &str) -> Result<(Reader, OwnedWriteHalf), WebSocketError> {
+pub async fn connect(url: &str, protocol: &str) -> Result<(Reader, OwnedWriteHalf), WebSocketError> {
     let wrong = || WebSocketError::Address(url.to_owned());
     let (host, path) = url.strip_prefix("http://").and_then(|rest| rest.split_once('/')).ok_or_else(wrong)?;
     let address: SocketAddr = host.parse().map_err(|_| wrong())?;
@@ -106,7 +107,7 @@ fn check(head: &str, key: &str, protocol: &str) -> Result<(), WebSocketError> {
 
 impl Reader {
     /// The next frame; nothing when the server is gone.
-    pub(crate) async fn next(&mut self) -> Result<Option<Frame>, WebSocketError> {
+    pub async fn next(&mut self) -> Result<Option<Frame>, WebSocketError> {
         loop {
             if let Some((frame, used)) = parse(&self.buffer)? {
                 self.buffer.drain(..used);
@@ -148,7 +149,7 @@ fn parse(bytes: &[u8]) -> Result<Option<(Frame, usize)>, WebSocketError> {
 }
 
 /// A whole frame of a client, masked (section 5.3).
-pub(crate) fn encode(opcode: u8, payload: &[u8]) -> Result<Vec<u8>, WebSocketError> {
+pub fn encode(opcode: u8, payload: &[u8]) -> Result<Vec<u8>, WebSocketError> {
     Ok(masked(opcode, payload, random()?))
 }
 

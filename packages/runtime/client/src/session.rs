@@ -28,16 +28,16 @@ const WAITING: usize = 4;
 
 /// What the program gets of the caller's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Choice {
+pub struct Choice {
     /// The standard input.
-    pub(crate) stdin: bool,
+    pub stdin: bool,
     /// A terminal, as large as the caller's.
-    pub(crate) tty: bool,
+    pub tty: bool,
 }
 
 /// A connection to a program.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub struct Session {
     reader: Reader,
     send: Sender<Vec<u8>>,
     choice: Choice,
@@ -45,7 +45,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Connects, and says how large the caller's window is.
-    pub(crate) async fn open(url: &str, choice: Choice) -> Result<Self, Failure> {
+    pub async fn open(url: &str, choice: Choice) -> Result<Self, Failure> {
         let (reader, writer) = websocket::connect(url, PROTOCOL).await?;
         let (send, frames) = mpsc::channel(WAITING);
         tokio::spawn(write(writer, frames));
@@ -56,7 +56,7 @@ impl Session {
     }
 
     /// Passes on what is typed and shows what the program writes, until it has ended; gives what the server says of its end.
-    pub(crate) async fn talk(self) -> Result<Vec<u8>, Failure> {
+    pub async fn talk(self) -> Result<Vec<u8>, Failure> {
         let Self { reader, send, choice } = self;
         // Before anything is typed, and until this returns.
         let _raw = if choice.tty && choice.stdin { Raw::enter() } else { None };

@@ -1,7 +1,7 @@
 //! Asks kubelet of this host for its pods, over one connection that is kept.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -18,7 +18,6 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::settings::stamp;
 use crate::tls::{self, TlsError};
 
 /// Kubelet answers in milliseconds, or it is busy starting.
@@ -28,7 +27,8 @@ const LIST_MAX: usize = 64 << 20;
 
 /// Why there is no list.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum KubeletError {
+#[non_exhaustive]
+pub enum KubeletError {
     /// Files.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -55,13 +55,15 @@ pub(crate) enum KubeletError {
 }
 
 /// Kubelet, and the connection to it.
-pub(crate) struct Kubelet {
+#[derive(Debug)]
+pub struct Kubelet {
     address: SocketAddr,
     client: PathBuf,
     ca: PathBuf,
     link: Option<Link>,
 }
 
+#[derive(Debug)]
 struct Link {
     sender: http1::SendRequest<Nothing>,
     /// The files that it was made with.
@@ -70,26 +72,26 @@ struct Link {
 
 /// A list of pods.
 #[derive(Debug)]
-pub(crate) struct List {
+pub struct List {
     /// JSON.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// Whether the connection that was kept had been closed by kubelet: it may be another process now.
-    pub(crate) was_cut: bool,
+    pub was_cut: bool,
 }
 
 impl Kubelet {
     /// Kubelet at that address; certificates are `client.pem` and `ca.pem` in the folder.
-    pub(crate) fn new(address: SocketAddr, folder: &std::path::Path) -> Self {
+    pub fn new(address: SocketAddr, folder: &Path) -> Self {
         Self { address, client: folder.join("client.pem"), ca: folder.join("ca.pem"), link: None }
     }
 
     /// Whether the certificates that it takes are there.
-    pub(crate) fn is_known(&self) -> bool {
+    pub fn is_known(&self) -> bool {
         self.client.exists() && self.ca.exists()
     }
 
     /// Its pods.
-    pub(crate) async fn pods(&mut self) -> Result<List, KubeletError> {
+    pub async fn pods(&mut self) -> Result<List, KubeletError> {
         let listed = tokio::time::timeout(PATIENCE, self.ask()).await.map_err(|_| KubeletError::TimedOut);
         if !matches!(listed, Ok(Ok(_))) {
             self.link = None;
@@ -144,6 +146,13 @@ impl Kubelet {
     }
 }
 
+/// Which file it is.
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.ino()))
+}
+
 async fn collect(mut body: Incoming) -> Result<Vec<u8>, KubeletError> {
     let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let mut bytes = Vec::with_capacity(length.unwrap_or(0).min(LIST_MAX));
@@ -159,6 +168,7 @@ async fn collect(mut body: Incoming) -> Result<Vec<u8>, KubeletError> {
 }
 
 /// No body.
+#[derive(Debug)]
 struct Nothing;
 
 impl Body for Nothing {

@@ -4,11 +4,11 @@ use rustix::termios::{self, OptionalActions, Termios};
 
 /// Undoes the change when it goes.
 #[derive(Debug)]
-pub(crate) struct Raw(Termios);
+pub struct Raw(Termios);
 
 impl Raw {
     /// Passes on every byte that is typed; nothing when the standard input is no terminal.
-    pub(crate) fn enter() -> Option<Self> {
+    pub fn enter() -> Option<Self> {
         let before = termios::tcgetattr(rustix::stdio::stdin()).ok()?;
         let mut raw = before.clone();
         raw.make_raw();
@@ -24,7 +24,7 @@ impl Drop for Raw {
 }
 
 /// Columns and rows of the window.
-pub(crate) fn size() -> Option<(u16, u16)> {
+pub fn size() -> Option<(u16, u16)> {
     let size = termios::tcgetwinsize(rustix::stdio::stdout()).ok()?;
     (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
 }

@@ -10,20 +10,20 @@ const SIZE: usize = 16;
 
 /// A place in a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     /// Which file; a log that was moved aside keeps its number.
-    pub(crate) inode: u64,
+    pub inode: u64,
     /// Bytes of it that were passed on.
-    pub(crate) offset: u64,
+    pub offset: u64,
 }
 
 /// The file.
 #[derive(Debug)]
-pub(crate) struct Position(File);
+pub struct Position(File);
 
 impl Position {
     /// Opens the file, with the place in it; the start of no file when there is none.
-    pub(crate) fn open(path: &Path) -> io::Result<(Self, Place)> {
+    pub fn open(path: &Path) -> io::Result<(Self, Place)> {
         let file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         let mut bytes = [0; SIZE];
@@ -36,7 +36,7 @@ impl Position {
     }
 
     /// Writes a place down.
-    pub(crate) fn save(&self, place: Place) -> io::Result<()> {
+    pub fn save(&self, place: Place) -> io::Result<()> {
         let mut bytes = [0; SIZE];
         bytes[..8].copy_from_slice(&place.inode.to_le_bytes());
         bytes[8..].copy_from_slice(&place.offset.to_le_bytes());
