@@ -34,8 +34,8 @@ pub(crate) fn cluster(command: &ClusterCommand, cli: &Cli) -> CommandResult {
             let context = Context::new(cli, false)?;
             let (_, arch) = context.target(&Target { image: None, arch: arch.clone() })?;
             let programs = peers::cluster(&context, arch)?;
-            let Programs { etcd, kubernetes, kube_proxy, coredns } = programs;
-            for path in [etcd, kubernetes, kube_proxy, coredns] {
+            let Programs { etcd, kubernetes, kube_proxy, coredns, metrics_server } = programs;
+            for path in [etcd, kubernetes, kube_proxy, coredns, metrics_server] {
                 context.progress.line(&path.display().to_string());
             }
             Ok(ExitCode::SUCCESS)
@@ -150,7 +150,8 @@ fn start(context: &Context, options: &ClusterOptions) -> Result<(Cluster, Scratc
 /// The container images that every cluster's registry has; gives the folder of their layout's folder.
 fn containers(context: &Context, arch: Arch, programs: &Programs, folder: &Path) -> Result<PathBuf> {
     let name = |image: &str| format!("{REGISTRY}/{image}:1");
-    let (busybox, proxy, coredns) = (name("busybox"), name("kube-proxy"), name("coredns"));
+    let (busybox, proxy) = (name("busybox"), name("kube-proxy"));
+    let (coredns, metrics) = (name("coredns"), name("metrics-server"));
     let containers = [
         Container { name: &busybox, packages: &["busybox"], programs: &[], command: &["/usr/bin/sh"] },
         Container {
@@ -164,6 +165,12 @@ fn containers(context: &Context, arch: Arch, programs: &Programs, folder: &Path)
             packages: &[],
             programs: &[("/usr/bin/coredns", &programs.coredns)],
             command: &["/usr/bin/coredns"],
+        },
+        Container {
+            name: &metrics,
+            packages: &[],
+            programs: &[("/usr/bin/metrics-server", &programs.metrics_server)],
+            command: &["/usr/bin/metrics-server"],
         },
     ];
     let registry = folder.join("registry");

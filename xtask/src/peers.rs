@@ -36,6 +36,8 @@ const CRI: &str = "cri";
 const SHUTDOWN: &str = "shutdown";
 /// The client, and the servers, that judge the HTTP router.
 const ROUTE: &str = "route";
+/// What `kubectl top` asks, in a cluster.
+const METRICS: &str = "metrics-server";
 
 /// The program with cri-client, kubelet's library, that takes a pod through its life.
 pub(crate) fn cri_client(context: &Context) -> Result<PathBuf> {
@@ -134,10 +136,12 @@ pub(crate) fn cluster(context: &Context, arch: Arch) -> Result<ClusterPrograms> 
     let proxy = &[GoProgram { name: "kube-proxy", package: "k8s.io/kubernetes/cmd/kube-proxy" }];
     let etcd = &[GoProgram { name: "etcd", package: "go.etcd.io/etcd/server/v3" }];
     let coredns = &[GoProgram { name: "coredns", package: "github.com/coredns/coredns" }];
+    let metrics = &[GoProgram { name: METRICS, package: "sigs.k8s.io/metrics-server/cmd/metrics-server" }];
     Ok(ClusterPrograms {
         etcd: go(context, "etcd", etcd)?.join("etcd"),
         kubernetes: go(context, KUBERNETES, control)?,
         kube_proxy: go_for(context, KUBERNETES, proxy, arch)?.join("kube-proxy"),
         coredns: go_for(context, "coredns", coredns, arch)?.join("coredns"),
+        metrics_server: go_for(context, METRICS, metrics, arch)?.join(METRICS),
     })
 }

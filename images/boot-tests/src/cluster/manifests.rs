@@ -87,6 +87,9 @@ spec:
       volumes: [{name: config, configMap: {name: kube-proxy}}]
 "#;
 
+/// metrics-server, for `kubectl top`.
+pub(super) const METRICS: &str = include_str!("metrics.yaml");
+
 /// CoreDNS for names of the cluster. There is nothing that it could ask for others.
 pub(super) const COREDNS: &str = r#"apiVersion: v1
 kind: ServiceAccount

@@ -59,6 +59,8 @@ pub struct Programs {
     pub kube_proxy: PathBuf,
     /// CoreDNS, for the nodes.
     pub coredns: PathBuf,
+    /// metrics-server, for the nodes.
+    pub metrics_server: PathBuf,
 }
 
 /// What a cluster is made from.
@@ -198,6 +200,7 @@ impl Cluster {
         // Both wait for nodes by themselves.
         cluster.kubectl.apply(manifests::KUBE_PROXY)?;
         cluster.kubectl.apply(manifests::COREDNS)?;
+        cluster.kubectl.apply(manifests::METRICS)?;
         Running::write(&cluster.setup.folder, &cluster.kubectl)?;
         Ok(cluster)
     }

@@ -26,11 +26,12 @@ struct Case {
     run: fn(&mut Try<'_>) -> Result<(), ClusterError>,
 }
 
-const CASES: [Case; 11] = [
+const CASES: [Case; 12] = [
     Case { name: "nodes", run: nodes::registered },
     Case { name: "scale", run: workloads::scale },
     Case { name: "services", run: services::services },
     Case { name: "streams", run: streams::streams },
+    Case { name: "top", run: streams::top },
     Case { name: "labels", run: workloads::labels },
     Case { name: "job", run: workloads::job },
     Case { name: "grace", run: workloads::grace },

@@ -29,6 +29,24 @@ pub(super) fn streams(case: &mut Try<'_>) -> Result<(), ClusterError> {
     forward(case, &file)
 }
 
+/// What nodes and pods use, as `kubectl top` tells it: a pod that is busy uses a processor, or most of one.
+pub(super) fn top(case: &mut Try<'_>) -> Result<(), ClusterError> {
+    case.apply(&pod("busy", "while :; do :; done", ""))?;
+    case.until_ready("busy")?;
+    let count = case.cluster.setup.nodes;
+    case.until("figures of every node and of the pod", PODS, |case| {
+        let (Ok(nodes), Ok(pods)) = (
+            case.kubectl(&["top", "nodes", "--no-headers"]),
+            case.kubectl(&["top", "pod", "busy", "--no-headers"]),
+        ) else {
+            return Ok(false);
+        };
+        let cpu = pods.split_whitespace().nth(1).and_then(|text| text.strip_suffix('m'));
+        let is_busy = cpu.and_then(|text| text.parse::<u32>().ok()).is_some_and(|milli| milli > 100);
+        Ok(nodes.lines().filter(|line| line.contains("Mi")).count() == count && is_busy)
+    })
+}
+
 /// `logs -f` shows what comes, line by line, and misses nothing.
 fn logs(case: &mut Try<'_>) -> Result<(), ClusterError> {
     let process = case.cluster.kubectl.process(&["-n", &case.namespace, "logs", "-f", "count"]);
