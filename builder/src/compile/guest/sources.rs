@@ -77,7 +77,8 @@ impl Manifest {
     /// Folders of workspace crates that this one depends on, relative to the repository.
     fn local_dependencies(&self, root: &Self, folder: &str) -> Vec<String> {
         let shared = root.table.get("workspace").and_then(|table| table.get("dependencies"));
-        let sections = ["dependencies", "build-dependencies"];
+        // Those of tests too: cargo reads their manifests before it knows that nobody runs tests.
+        let sections = ["dependencies", "build-dependencies", "dev-dependencies"];
         let tables = sections.iter().filter_map(|section| self.table.get(*section)?.as_table());
         let mut found = Vec::new();
         for (name, value) in tables.flatten() {
