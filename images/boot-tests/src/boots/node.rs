@@ -106,11 +106,11 @@ pub(super) fn alone(cx: &Context) -> Result<(), TestError> {
     shell.until("the log of a container that ended", "lepton ctr logs crash | grep 'going down'")?;
     shell.until(
         "the back-off grows",
-        "lepton logs kubelet | grep 'back-off 20s restarting failed container=crash'",
+        "lepton logs kubelet | grep -E 'back-off ([248]0s|[0-9]+m[0-9]+s) restarting failed container=crash'",
     )?;
     shell.until(
         "the liveness probe ends a container",
-        "lepton logs kubelet | grep 'back-off 10s .*container=sick'",
+        "lepton logs kubelet | grep 'back-off .*container=sick'",
     )?;
 
     pods::look(&mut shell)?;
