@@ -3,7 +3,7 @@
 //! A host starts pods of them without a registry. Which images they are stands in the plan; here their blobs are read
 //! or made, and compared with the digests that name them.
 
-mod containers;
+pub mod containers;
 mod docker;
 mod files;
 mod image;
@@ -30,6 +30,7 @@ use crate::spec::SpecError;
 use crate::tools::Toolbox;
 use crate::tree::{Node, NodeKind, RootTree};
 use files::Files;
+use image::ImageConfig;
 use oci::{Descriptor, INDEX, Index, NAME};
 
 /// Where the layout lies in the root.
@@ -123,7 +124,8 @@ pub fn images(locked: &LockedPlan, repo: &Path, toolbox: &Toolbox<'_>) -> Result
             None => {
                 let inputs = source_debian::inputs(&preload.packages, plan.arch, toolbox)?;
                 let tree = assemble::container_tree(&preload.packages, repo, &inputs)?;
-                let made = image::write(&tree, &preload.command, plan.arch, locked.date(), &mut blobs);
+                let config = ImageConfig { command: preload.command.clone(), ..ImageConfig::default() };
+                let made = image::write(&tree, &config, plan.arch, locked.date(), &mut blobs);
                 let entry = made.map_err(|source| PreloadError::Read { path: repo.to_owned(), source })?;
                 (named(preload, repo, vec![entry])?, debian_packages(&tree))
             }

@@ -9,10 +9,12 @@ use lepton_formats::Content;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::image::{self, ImageConfig};
 use super::oci::NAME;
-use super::{Blobs, FOLDER, PreloadError, files, image};
+use super::{Blobs, FOLDER, PreloadError, files};
 use crate::arch::Arch;
 use crate::assemble::{self, AssembleError, BUILDER};
+use crate::name::RootPath;
 use crate::plan::{self, PlannedPackage};
 use crate::source_debian;
 use crate::spec::{Catalog, Parsed, SpecError};
@@ -20,7 +22,7 @@ use crate::tools::Toolbox;
 use crate::tree::{Node, NodeKind};
 
 /// One container image.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Container<'a> {
     /// Its whole name, with registry and tag.
     pub name: &'a str,
@@ -28,8 +30,41 @@ pub struct Container<'a> {
     pub packages: &'a [&'a str],
     /// Programs: where they lie in it, and their files.
     pub programs: &'a [(&'a str, &'a Path)],
-    /// What a container of it runs unless it is told.
+    /// Further files.
+    pub files: &'a [Placed],
+    /// The program and its first arguments, which the arguments of a pod leave.
+    pub entrypoint: &'a [&'a str],
+    /// What a container of it runs unless it is told; arguments where there is an entry point.
     pub command: &'a [&'a str],
+    /// Whom it runs as: a number or a name; root when it is empty.
+    pub user: &'a str,
+}
+
+/// A further file, folder or link of a container.
+pub type Placed = (RootPath, Node);
+
+/// A file of this machine.
+pub fn file(path: &str, mode: u32, from: &Path) -> Result<Placed, PreloadError> {
+    node(path, mode, NodeKind::File(Content::open(from).map_err(unreadable(from))?))
+}
+
+/// A text file that everybody may read.
+pub fn text(path: &str, text: &str) -> Result<Placed, PreloadError> {
+    node(path, 0o644, NodeKind::File(Content::from(text.as_bytes())))
+}
+
+/// A symbolic link.
+pub fn link(path: &str, target: &str) -> Result<Placed, PreloadError> {
+    node(path, 0o777, NodeKind::Link(target.to_owned()))
+}
+
+/// A folder.
+pub fn folder(path: &str) -> Result<Placed, PreloadError> {
+    node(path, 0o755, NodeKind::Folder)
+}
+
+fn node(path: &str, mode: u32, kind: NodeKind) -> Result<Placed, PreloadError> {
+    Ok((path.parse()?, Node { mode, kind, owner: BUILDER.to_owned() }))
 }
 
 /// Writes a layout with these images into `folder`, which is made.
@@ -46,12 +81,19 @@ pub fn write_layout(
         let inputs = source_debian::inputs(&packages, arch, toolbox)?;
         let mut tree = assemble::container_tree(&packages, catalog.root(), &inputs)?;
         for (place, program) in container.programs {
-            let content = Content::open(program).map_err(unreadable(program))?;
-            let node = Node { mode: 0o755, kind: NodeKind::File(content), owner: BUILDER.to_owned() };
-            tree.add(place.parse()?, node).map_err(AssembleError::from)?;
+            let (path, node) = file(place, 0o755, program)?;
+            tree.add(path, node).map_err(AssembleError::from)?;
         }
-        let command: Vec<String> = container.command.iter().map(|&word| word.to_owned()).collect();
-        let made = image::write(&tree, &command, arch, toolbox.lock.date, &mut blobs);
+        for (path, node) in container.files {
+            tree.add(path.clone(), node.clone()).map_err(AssembleError::from)?;
+        }
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let config = ImageConfig {
+            entrypoint: words(container.entrypoint),
+            command: words(container.command),
+            user: container.user.to_owned(),
+        };
+        let made = image::write(&tree, &config, arch, toolbox.lock.date, &mut blobs);
         let mut entry = made.map_err(unreadable(folder))?;
         entry.annotations.insert(NAME.to_owned(), container.name.to_owned());
         entries.push(entry);

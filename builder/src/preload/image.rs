@@ -2,7 +2,7 @@
 
 use std::io;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::oci::{CONFIG, Descriptor, LAYER, MANIFEST, Manifest, Platform};
 use super::{Blobs, add};
@@ -14,10 +14,34 @@ use crate::tree::RootTree;
 /// Where a container of such an image looks for programs.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// What a container runs, and as whom, unless it is told.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ImageConfig {
+    /// The program and its first arguments, which a pod's `args` leave.
+    pub(super) entrypoint: Vec<String>,
+    /// The arguments, or the program where there is no entry point.
+    pub(super) command: Vec<String>,
+    /// Number or name of the user; root when it is empty.
+    pub(super) user: String,
+}
+
+impl ImageConfig {
+    fn to_json(&self) -> Value {
+        let mut config = json!({ "Env": [PATH], "Cmd": self.command });
+        if !self.entrypoint.is_empty() {
+            config["Entrypoint"] = json!(self.entrypoint);
+        }
+        if !self.user.is_empty() {
+            config["User"] = json!(self.user);
+        }
+        config
+    }
+}
+
 /// Adds the blobs of an image; gives its manifest.
 pub(super) fn write(
     tree: &RootTree,
-    command: &[String],
+    config: &ImageConfig,
     arch: Arch,
     date: u64,
     blobs: &mut Blobs,
@@ -30,7 +54,7 @@ pub(super) fn write(
         "created": created,
         "architecture": arch.golang(),
         "os": "linux",
-        "config": { "Env": [PATH], "Cmd": command },
+        "config": config.to_json(),
         // A layer that is not compressed has one digest for both.
         "rootfs": { "type": "layers", "diff_ids": [layer.digest] },
         "history": [{ "created": created, "created_by": "lepton-builder" }],

@@ -147,8 +147,12 @@ fn an_image_of_packages_is_a_layout_of_three_blobs_that_reads_back() {
     };
     let tree = assemble::container_tree(&[package], repo.path(), &assemble::Inputs::default()).unwrap();
     let mut blobs = Blobs::new();
-    let command = ["/bin/tool".to_owned()];
-    let entry = image::write(&tree, &command, Arch::X86_64, 1_700_000_000, &mut blobs).unwrap();
+    let config = ImageConfig {
+        entrypoint: vec!["/bin/tool".to_owned()],
+        command: vec!["wait".to_owned()],
+        user: "1234".to_owned(),
+    };
+    let entry = image::write(&tree, &config, Arch::X86_64, 1_700_000_000, &mut blobs).unwrap();
     let entry = named(&planned(Some("localhost/tools:1")), Path::new("x"), vec![entry]).unwrap().remove(0);
     let files = files(vec![entry.clone()], blobs).unwrap();
     assert_eq!(files.len(), 5, "layout, index, manifest, configuration, layer");
@@ -172,6 +176,14 @@ fn an_image_of_packages_is_a_layout_of_three_blobs_that_reads_back() {
     });
     let layer = layer.unwrap();
     assert!(layer.contains(&"bin".to_owned()) && layer.contains(&"usr/bin/tool".to_owned()), "{layer:?}");
+    let documents = again.values().filter_map(|content| serde_json::from_slice(&content.to_vec().ok()?).ok());
+    let config =
+        documents.map(|document: Value| document["config"].clone()).find(|config| config["Cmd"].is_array());
+    let config = config.unwrap();
+    assert_eq!(
+        (&config["Entrypoint"], &config["Cmd"], &config["User"]),
+        (&json!(["/bin/tool"]), &json!(["wait"]), &json!("1234"))
+    );
 }
 
 /// A docker archive with an old-style link from one layer to another.
