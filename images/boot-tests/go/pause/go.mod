@@ -1,0 +1,3 @@
+module lepton/boot-tests/pause
+
+go 1.26.0
