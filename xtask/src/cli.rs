@@ -49,7 +49,7 @@ pub(crate) enum Command {
     /// A Kubernetes cluster on this machine, whose nodes boot an image in QEMU.
     #[command(subcommand)]
     Cluster(ClusterCommand),
-    /// Write the documents that are made from descriptions: docs/hardening.md.
+    /// Write the documents that are made from descriptions: docs/hardening.md, docs/conformance.md.
     Docs,
     /// Format, lint, unit-test and check the rules of the repository.
     Check,
@@ -107,12 +107,35 @@ pub(crate) enum ClusterCommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+    /// Run Kubernetes' own specs for nodes against the cluster that runs, and note what comes out of them.
+    Conformance(ConformanceOptions),
     /// Build the programs of the cluster and nothing else.
     Programs {
         /// Architecture of the nodes: x86_64 or aarch64 [default: this machine's].
         #[arg(long)]
         arch: Option<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConformanceOptions {
+    /// Specs whose name contains one of these, also when they have a result [default: the next without one].
+    pub names: Vec<String>,
+    /// Specs that use most of what a node does, also when they have a result.
+    #[arg(long, conflicts_with = "names")]
+    pub variety: bool,
+    /// Specs of this call.
+    #[arg(long, default_value_t = 20)]
+    pub specs: usize,
+    /// Specs beside each other.
+    #[arg(long, default_value_t = 4)]
+    pub at_once: usize,
+    /// Architecture of the nodes: x86_64 or aarch64 [default: this machine's].
+    #[arg(long)]
+    pub arch: Option<String>,
+    /// Build what is needed and print the specs of the call instead.
+    #[arg(long)]
+    pub list: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! `cluster`: a Kubernetes cluster on this machine, whose nodes boot an image of ours in QEMU.
 
+use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,13 +16,16 @@ use lepton_builder::preload::{self, Container};
 use lepton_builder::scratch::Scratch;
 
 use crate::cli::{Cli, ClusterCommand, ClusterOptions, Target};
+use crate::conformance;
 use crate::context::{CommandResult, Context};
 use crate::exit::BadArgument;
 use crate::image::{self, Order};
 use crate::peers;
 
 /// Images and folders of clusters.
-const OUT: &str = "out/cluster";
+pub(crate) const OUT: &str = "out/cluster";
+/// Folder in it with the layouts that every cluster's registry has, beside those of the cluster alone.
+pub(crate) const LAYOUTS: &str = "layouts";
 /// Memory of a node: kubelet, the runtime and a few dozen pods.
 const MEMORY_MIB: u32 = 2048;
 /// Time between two looks at the processes of a cluster that people use.
@@ -50,6 +54,7 @@ pub(crate) fn cluster(command: &ClusterCommand, cli: &Cli) -> CommandResult {
         }
         ClusterCommand::Test { names, all, options, .. } => test(names, *all, options, cli),
         ClusterCommand::Run { command } => run(command, cli),
+        ClusterCommand::Conformance(options) => conformance::conformance(options, cli),
     }
 }
 
@@ -83,10 +88,18 @@ fn test(names: &[String], all: bool, options: &ClusterOptions, cli: &Cli) -> Com
     let context = Context::new(cli, false)?;
     let (mut cluster, _folder) = start(&context, options)?;
     let failed = cluster::run(&mut cluster, names, all, &mut std::io::stderr())?;
+    let specs = if all && names.is_empty() {
+        context.progress.line("== Kubernetes' own specs");
+        let (_, arch) = context.target(&Target { image: None, arch: options.arch.clone() })?;
+        conformance::try_variety(&context, arch)
+    } else {
+        Ok(())
+    };
     drop(cluster);
     if !failed.is_empty() {
         bail!("{} of the cases failed: {}", failed.len(), failed.join(", "));
     }
+    specs?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -119,7 +132,9 @@ fn start(context: &Context, options: &ClusterOptions) -> Result<(Cluster, Scratc
     let tools = context.toolbox().tree("test")?;
     let folder =
         Scratch::new_in(&parent, "run-").with_context(|| format!("cannot write to {}", parent.display()))?;
-    let mut registry = vec![containers(context, arch, &programs, folder.path())?];
+    let layouts = parent.join(LAYOUTS);
+    fs::create_dir_all(&layouts).with_context(|| format!("cannot make {}", layouts.display()))?;
+    let mut registry = vec![containers(context, arch, &programs, folder.path())?, layouts];
     if let Some(path) = &options.layouts {
         registry.push(path.canonicalize().with_context(|| format!("cannot find {}", path.display()))?);
     }
@@ -153,24 +168,30 @@ fn containers(context: &Context, arch: Arch, programs: &Programs, folder: &Path)
     let (busybox, proxy) = (name("busybox"), name("kube-proxy"));
     let (coredns, metrics) = (name("coredns"), name("metrics-server"));
     let containers = [
-        Container { name: &busybox, packages: &["busybox"], programs: &[], command: &["/usr/bin/sh"] },
+        Container {
+            name: &busybox,
+            packages: &["busybox"],
+            command: &["/usr/bin/sh"],
+            ..Container::default()
+        },
         Container {
             name: &proxy,
             packages: &["nftables"],
             programs: &[("/usr/bin/kube-proxy", &programs.kube_proxy)],
             command: &["/usr/bin/kube-proxy"],
+            ..Container::default()
         },
         Container {
             name: &coredns,
-            packages: &[],
             programs: &[("/usr/bin/coredns", &programs.coredns)],
             command: &["/usr/bin/coredns"],
+            ..Container::default()
         },
         Container {
             name: &metrics,
-            packages: &[],
             programs: &[("/usr/bin/metrics-server", &programs.metrics_server)],
             command: &["/usr/bin/metrics-server"],
+            ..Container::default()
         },
     ];
     let registry = folder.join("registry");

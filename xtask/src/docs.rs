@@ -8,13 +8,14 @@ use anyhow::{Context as _, Result};
 
 use crate::cli::Cli;
 use crate::context::{CommandResult, repo};
-use crate::hardening_doc;
+use crate::{conformance, hardening_doc};
 
 /// Makes the text of a document from a repository.
 type Maker = fn(&Path) -> Result<String>;
 
 /// Every document that is made.
-const DOCUMENTS: [(&str, Maker); 1] = [("docs/hardening.md", hardening_doc::text)];
+const DOCUMENTS: [(&str, Maker); 2] =
+    [("docs/conformance.md", conformance::doc::text), ("docs/hardening.md", hardening_doc::text)];
 
 /// `cargo xtask docs`.
 pub(crate) fn docs(cli: &Cli) -> CommandResult {

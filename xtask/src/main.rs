@@ -5,6 +5,7 @@ mod check;
 mod cli;
 mod cluster;
 mod config;
+mod conformance;
 mod containers;
 mod context;
 mod docs;

@@ -145,3 +145,30 @@ pub(crate) fn cluster(context: &Context, arch: Arch) -> Result<ClusterPrograms> 
         metrics_server: go_for(context, METRICS, metrics, arch)?.join(METRICS),
     })
 }
+
+/// Programs of Kubernetes' end-to-end suite.
+#[derive(Debug)]
+pub(crate) struct TestPrograms {
+    /// The suite, for this machine.
+    pub e2e: PathBuf,
+    /// Those that pods of it run, for the nodes.
+    pub agnhost: PathBuf,
+    pub no_new_privileges: PathBuf,
+    pub pause: PathBuf,
+}
+
+/// The suite for this machine, and its pods' programs for nodes of `arch`.
+pub(crate) fn test_programs(context: &Context, arch: Arch) -> Result<TestPrograms> {
+    let of_pods = &[
+        GoProgram { name: "agnhost", package: "k8s.io/kubernetes/test/images/agnhost" },
+        GoProgram { name: "nnp", package: "k8s.io/kubernetes/test/images/nonewprivs" },
+    ];
+    let pause = &[GoProgram { name: "pause", package: go::OWN }];
+    let of_pods = go_for(context, "agnhost", of_pods, arch)?;
+    Ok(TestPrograms {
+        e2e: own(context, "e2e")?,
+        agnhost: of_pods.join("agnhost"),
+        no_new_privileges: of_pods.join("nnp"),
+        pause: go_for(context, "pause", pause, arch)?.join("pause"),
+    })
+}

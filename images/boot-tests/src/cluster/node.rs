@@ -12,6 +12,8 @@ use crate::machine::{Bus, Disk, DiskFormat, Firmware, Machine, Network, Writes};
 
 /// Its disk, of which the file holds what was written: images of containers, and logs.
 const DISK_BYTES: u64 = 8 << 30;
+/// A registry on the node itself.
+const LOCAL: &str = "localhost:5000";
 /// A node lives as long as its cluster.
 const LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -113,12 +115,15 @@ pub(super) fn zone(number: usize) -> &'static str {
 
 /// The machine config of a node.
 fn config(number: usize, join: &Join) -> String {
-    let registries = ["192.0.2.1:5000", "registry.k8s.io"].map(|host| {
-        format!(
-            "[[registries]]\nhost = \"{host}\"\nonly-endpoints = true\n\
-             [[registries.endpoints]]\nurl = \"http://{SERVER}:5000\"\n"
-        )
-    });
+    let ours = format!("{SERVER}:5000");
+    // The last is a registry that a pod on the node itself serves: Kubernetes' specs have one that wants a password.
+    let registries =
+        [(ours.as_str(), ours.as_str()), ("registry.k8s.io", &ours), (LOCAL, LOCAL)].map(|(host, at)| {
+            format!(
+                "[[registries]]\nhost = \"{host}\"\nonly-endpoints = true\n\
+             [[registries.endpoints]]\nurl = \"http://{at}\"\n"
+            )
+        });
     let join = match join {
         Join::Token { token, ca_hash } => {
             format!("server = \"https://{SERVER}:6443\"\ntoken = \"{token}\"\nca-hash = \"{ca_hash}\"\n")
@@ -160,7 +165,8 @@ mod tests {
         let value: toml::Value = toml::from_str(&text).unwrap();
         assert_eq!(value["kubelet"]["zone"].as_str(), Some("b"));
         assert_eq!(value["kubelet"]["ca-hash"].as_str(), Some(digest.as_str()));
-        assert_eq!(value["registries"].as_array().map(Vec::len), Some(2));
+        assert_eq!(value["registries"].as_array().map(Vec::len), Some(3));
+        assert_eq!(value["registries"][2]["endpoints"][0]["url"].as_str(), Some("http://localhost:5000"));
         assert_eq!(value["network"]["links"][0]["addresses"][0].as_str(), Some("192.0.2.12/24"));
         let text = config(3, &Join::Kubeconfig("{\"a\": \"b\"}\n".to_owned()));
         let value: toml::Value = toml::from_str(&text).unwrap();
