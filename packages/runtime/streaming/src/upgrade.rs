@@ -273,6 +273,18 @@ mod tests {
             Call::PortForward,
             &request("v5.channel.k8s.io"),
             expect![[r#"
+                Channels { status: Text, codec: BinaryWithClose }
+                101 Switching Protocols
+                connection: "Upgrade"
+                upgrade: "websocket"
+                sec-websocket-accept: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+                sec-websocket-protocol: "v5.channel.k8s.io"
+            "#]],
+        );
+        check(
+            Call::PortForward,
+            &request("v6.channel.k8s.io"),
+            expect![[r#"
                 refused
                 403 Forbidden
                 connection: "close"
