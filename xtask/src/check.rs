@@ -21,6 +21,16 @@ const CARGO: [(&str, &[&str]); 3] = [
 
 /// `cargo xtask check`.
 pub(crate) fn check(cli: &Cli) -> CommandResult {
+    let failed = failures(cli)?;
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("error: these checks failed: {}", failed.join(", "));
+    Ok(ExitCode::FAILURE)
+}
+
+/// Runs all checks; returns the names of those that failed.
+pub(crate) fn failures(cli: &Cli) -> Result<Vec<&'static str>> {
     let (host, repo) = (Host::detect()?, repo(cli));
     let mut failed = Vec::new();
     for (name, args) in CARGO {
@@ -53,11 +63,7 @@ pub(crate) fn check(cli: &Cli) -> CommandResult {
     } else {
         eprintln!("== licences and advisories: left out, because cargo-deny is not installed");
     }
-    if failed.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    eprintln!("error: these checks failed: {}", failed.join(", "));
-    Ok(ExitCode::FAILURE)
+    Ok(failed)
 }
 
 fn passes(host: &Host, repo: &Path, args: &[&str]) -> Result<bool> {

@@ -1,4 +1,4 @@
-//! `test`: unit tests, then the image in every format for every architecture, judged by other people's tools and
+//! `test`: all of `check`, then the image in every format for every architecture, judged by other people's tools and
 //! booted in QEMU.
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use lepton_builder::hardening::Exceptions;
 use lepton_builder::name::ImageName;
 use lepton_builder::process::Process;
 
+use crate::check;
 use crate::cli::{Cli, Target, TestOptions};
 use crate::containers;
 use crate::context::{CommandResult, Context};
@@ -57,8 +58,10 @@ pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
         arches.extend(Arch::ALL.into_iter().filter(|arch| *arch != first));
     }
     if options.names.is_empty() {
-        context.progress.line("== unit tests");
-        succeed(&context, Process::new(&context.host.cargo).args(["test", "--quiet", "--workspace"]))?;
+        let failed = check::failures(cli)?;
+        if !failed.is_empty() {
+            bail!("these checks failed: {}", failed.join(", "));
+        }
     }
     let mut failed = 0;
     for arch in arches {

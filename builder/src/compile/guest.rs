@@ -1,8 +1,9 @@
 //! Compiles our own Rust programs for the host we build: static, musl, in the sandbox, offline.
 //!
 //! Only the crates and the workspace crates they depend on are staged, under a manifest made for them, so that a change
-//! elsewhere in the repository cannot change a program. Programs of one package share their stage and cargo's target
-//! folder, for both architectures: what they have in common, build scripts and macros among it, is compiled once.
+//! elsewhere in the repository cannot change a program. All programs share the stage and cargo's target folder, one
+//! package after the other and for both architectures: what they have in common, build scripts and macros among it, is
+//! compiled once.
 
 mod c;
 mod lock;
@@ -23,7 +24,10 @@ use crate::tools::Toolbox;
 use sources::Sources;
 
 /// Raised when this file builds differently from the same inputs.
-const RECIPE: &str = "guest-3";
+const RECIPE: &str = "guest-4";
+/// Lock and cache of all guest programs. cargo takes a file that changed for one that is newer, which holds in one
+/// stage, and not among several.
+const LABEL: &str = "guest";
 /// Cargo profile of guest programs.
 const PROFILE: &str = "guest";
 /// Beside what musl needs: no tables for an unwinder that is not there, and relocations packed to a bit each (RELR),
@@ -61,10 +65,13 @@ pub struct GuestProgram<'a> {
     pub binary: &'a str,
 }
 
-/// Folders of one package's programs that outlive a build.
+/// Folders that outlive a build.
 struct Folders {
     stage: PathBuf,
+    /// The crates of all programs, each in a folder with its version: no program's paths depend on the others.
     vendor: PathBuf,
+    /// A file for each set of crates that is among them.
+    vendored: PathBuf,
     target: PathBuf,
     programs: PathBuf,
 }
@@ -77,12 +84,11 @@ impl GuestBuild<'_> {
         if let Some(output) = toolbox.store.output(key)? {
             return Ok(output);
         }
-        let label = format!("guest-{}", self.name);
-        let _lock = toolbox.store.lock(&label)?;
+        let _lock = toolbox.store.lock(LABEL)?;
         if let Some(output) = toolbox.store.output(key)? {
             return Ok(output);
         }
-        let folders = Folders::new(toolbox.store, &label)?;
+        let folders = Folders::new(toolbox.store)?;
         sources::sync(&folders.stage, &sources)?;
         self.vendor(&sources, &folders, toolbox)?;
         let result = toolbox.store.scratch("guest-output")?;
@@ -188,44 +194,43 @@ impl GuestBuild<'_> {
         folders: &Folders,
         toolbox: &Toolbox<'_>,
     ) -> Result<(), CompileError> {
-        let vendor = &folders.vendor;
-        let stamp = vendor.with_extension("stamp");
         let mut key = KeyBuilder::new("vendor");
         for (path, bytes) in
             sources.iter().filter(|(path, _)| path.ends_with("Cargo.toml") || *path == "Cargo.lock")
         {
             key = key.with(path, bytes);
         }
-        let wanted = key.finish().to_string();
-        if vendor.is_dir() && fs::read_to_string(&stamp).is_ok_and(|had| had == wanted) {
+        let stamp = folders.vendored.join(key.finish().to_string());
+        if stamp.is_file() {
             return Ok(());
         }
         let step = toolbox.progress.step("vendor crates", None);
-        let mut process =
-            Process::new(self.cargo).inherit_env().arg("vendor").arg("--quiet").cwd(&folders.stage);
+        let mut process = Process::new(self.cargo)
+            .inherit_env()
+            .args(["vendor", "--quiet", "--versioned-dirs", "--no-delete"])
+            .cwd(&folders.stage);
         if self.offline {
             process = process.arg("--offline");
         }
-        let collected = process.arg(vendor).run(|_| step.advance(1));
+        let collected = process.arg(&folders.vendor).run(|_| step.advance(1));
         collected.map_err(|source| CompileError::Vendor { folder: self.name.to_owned(), source })?;
         step.finish();
-        fs::create_dir_all(vendor).map_err(file_error("make", vendor))?;
-        fs::write(&stamp, wanted).map_err(file_error("write", stamp))
+        fs::write(&stamp, []).map_err(file_error("write", stamp))
     }
 }
 
 impl Folders {
-    fn new(store: &Store, label: &str) -> Result<Self, CompileError> {
-        let cache = store.cache(label)?;
-        let target = cache.join("target");
-        let programs = cache.join("programs");
-        for folder in [&target, &programs] {
+    fn new(store: &Store) -> Result<Self, CompileError> {
+        let cache = store.cache(LABEL)?;
+        let [vendor, vendored, target, programs] =
+            ["vendor", "vendor.stamp", "target", "programs"].map(|name| cache.join(name));
+        for folder in [&vendor, &vendored, &target, &programs] {
             fs::create_dir_all(folder).map_err(file_error("make", folder))?;
         }
         let getconf = programs.join("getconf");
         fs::write(&getconf, GETCONF)
             .and_then(|()| fs::set_permissions(&getconf, fs::Permissions::from_mode(0o755)))
             .map_err(file_error("write", &getconf))?;
-        Ok(Self { stage: cache.join("source"), vendor: cache.join("vendor"), target, programs })
+        Ok(Self { stage: cache.join("source"), vendor, vendored, target, programs })
     }
 }
