@@ -328,6 +328,7 @@ pub(crate) fn of_container<T>(
 }
 
 fn planned(name: PackageName, recipe: Recipe, arch: Arch) -> PlannedPackage {
+    let links = recipe.source.links();
     let mut install: Vec<Install> = recipe.install.into_iter().map(Spanned::into_inner).collect();
     if matches!(recipe.source, SourceSpec::Debian { .. }) {
         for install in &mut install {
@@ -339,7 +340,12 @@ fn planned(name: PackageName, recipe: Recipe, arch: Arch) -> PlannedPackage {
         name,
         source: recipe.source,
         install,
-        links: recipe.links.into_iter().map(|(path, target)| (path.to_string(), target)).collect(),
+        links: recipe
+            .links
+            .into_iter()
+            .chain(links)
+            .map(|(path, target)| (path.to_string(), target))
+            .collect(),
         folders: recipe.folders.into_iter().map(|path| path.to_string()).collect(),
         services: recipe.services.into_iter().map(Spanned::into_inner).collect(),
     }

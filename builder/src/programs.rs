@@ -157,11 +157,9 @@ impl ProgramBuilds<'_> {
         let programs = package.programs();
         let (repo, arch, cargo, offline) = (self.repo, self.arch, self.cargo, self.offline);
         let name = package.name.as_str();
-        if let SourceSpec::Go { tags, strings, .. } = &package.source {
-            let list: Vec<GoProgram<'_>> = programs
-                .iter()
-                .map(|program| GoProgram { name: &program.binary, package: &program.from })
-                .collect();
+        if let SourceSpec::Go { commands, multi_call, tags, strings, .. } = &package.source {
+            let list: Vec<GoProgram<'_>> =
+                commands.iter().map(|(name, package)| GoProgram { name: name.as_str(), package }).collect();
             let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
             let strings: Vec<(&str, &str)> =
                 strings.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
@@ -170,6 +168,7 @@ impl ProgramBuilds<'_> {
                 name,
                 folder: &folder,
                 programs: &list,
+                multi_call: multi_call.as_ref().map(PackageName::as_str),
                 tags: &tags,
                 strings: &strings,
                 arch,

@@ -1,13 +1,16 @@
 //! The container runtime on this machine itself, with the programs that images have: its tests, and its figures.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use lepton_builder::build;
 use lepton_builder::fetch::Source;
+use lepton_builder::plan::Plan;
 use lepton_builder::process::Process;
 use lepton_builder::programs::ProgramBuilds;
+use lepton_builder::scratch::Scratch;
 use lepton_builder::times::{Figure, Unit};
 
 use crate::context::Context;
@@ -26,6 +29,8 @@ pub(crate) const NAME: &str = "containers";
 struct Parts {
     /// Compiled programs by package, for this machine's architecture.
     programs: BTreeMap<String, PathBuf>,
+    /// CNI plugins by their names.
+    plugins: Scratch,
     tools: PathBuf,
 }
 
@@ -41,7 +46,9 @@ impl Parts {
         };
         let compiled = builds.compiled(&plan, &toolbox)?;
         let programs = compiled.into_iter().map(|one| (one.package.to_string(), one.output.dir().to_owned()));
-        Ok(Self { programs: programs.collect(), tools: toolbox.tree(TOOLS)?.root().to_owned() })
+        let programs: BTreeMap<_, _> = programs.collect();
+        let plugins = plugins(&plan, &programs, context)?;
+        Ok(Self { programs, plugins, tools: toolbox.tree(TOOLS)?.root().to_owned() })
     }
 
     fn package(&self, name: &str) -> Result<&PathBuf> {
@@ -54,10 +61,24 @@ impl Parts {
             .inherit_env()
             .cwd(context.catalog.root())
             .env("LEPTON_TEST_PROGRAMS", self.package(RUNTIME)?)
-            .env("LEPTON_TEST_CNI", self.package(PLUGINS)?)
+            .env("LEPTON_TEST_CNI", self.plugins.path())
             .env("LEPTON_TEST_BUSYBOX", self.tools.join("usr/bin/busybox"))
             .env("LEPTON_BENCH_TREE", &self.tools))
     }
+}
+
+/// A folder with the links that an image has for the plugins.
+fn plugins(plan: &Plan, programs: &BTreeMap<String, PathBuf>, context: &Context) -> Result<Scratch> {
+    let package = plan.packages.iter().find(|package| package.name.as_str() == PLUGINS);
+    let (package, programs) = package
+        .zip(programs.get(PLUGINS))
+        .with_context(|| format!("image {IMAGE} has no package {PLUGINS}"))?;
+    let folder = context.store.scratch(PLUGINS)?;
+    for (path, program) in &package.links {
+        let name = Path::new(path).file_name().unwrap_or_default();
+        symlink(programs.join(program), folder.path().join(name))?;
+    }
+    Ok(folder)
 }
 
 /// Runs the tests of the runtime that need other people's programs.

@@ -114,6 +114,7 @@ fn go_for(context: &Context, name: &str, programs: &[GoProgram<'_>], arch: Arch)
         name,
         folder: &context.catalog.root().join(FOLDER).join("go").join(name),
         programs,
+        multi_call: None,
         tags,
         strings,
         arch,

@@ -1,8 +1,10 @@
 //! Compiles Go programs from pinned modules: static, in the sandbox, offline.
 //!
-//! A folder of ours holds `go.mod`, `go.sum` and a `tools.go` that imports the programs, or a program of ours. The tool tree's `go` downloads
-//! what they need as this machine configures it (`GOPROXY` and its kin, in the environment or in `go env`'s file), and
-//! checks every module against `go.sum`. Nothing here changes a `go.mod` or `go.sum`.
+//! A folder of ours holds `go.mod`, `go.sum` and a `tools.go` that imports the programs, or a program of ours. The tool
+//! tree's `go` downloads what they need as this machine configures it (`GOPROXY` and its kin, in the environment or in
+//! `go env`'s file), and checks every module against `go.sum`. Nothing here changes a `go.mod` or `go.sum`.
+
+mod multi_call;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,6 +43,8 @@ pub struct GoBuild<'a> {
     pub folder: &'a Path,
     /// The programs.
     pub programs: &'a [GoProgram<'a>],
+    /// Name of the one program that acts as any of them, by the name it is called by; without it each is its own.
+    pub multi_call: Option<&'a str>,
     /// Build tags.
     pub tags: &'a [&'a str],
     /// Strings that the linker sets: `package.name` and value.
@@ -116,6 +120,9 @@ impl GoBuild<'_> {
             .with("ldflags", self.ldflags());
         for program in self.programs {
             key = key.with(program.name, program.package);
+        }
+        if let Some(name) = self.multi_call {
+            key = key.with("multi-call", name);
         }
         for (name, bytes) in sources {
             key = key.with(name, bytes);
@@ -217,25 +224,42 @@ impl GoBuild<'_> {
             }
             go
         };
-        for program in self.programs {
-            let step = toolbox.progress.step(&format!("{} for {}", program.name, self.arch), None);
+        let build = |name: &str, package: &str, flags: &[String]| {
+            let step = toolbox.progress.step(&format!("{name} for {}", self.arch), None);
             go().env("GOFLAGS", GOFLAGS)
                 // Packages are printed as they are compiled.
                 .args(["build", "-v", "-ldflags"])
                 .arg(self.ldflags())
                 .args(self.tag_flags())
-                .args(["-o", &format!("/out/{}", program.name), program.package])
+                .args(flags)
+                .args(["-o", &format!("/out/{name}"), package])
                 .run(|_| step.advance(1))?;
             step.finish();
-            if program.package == OWN {
-                continue;
+            go().args(["version", "-m"])
+                .arg(format!("/out/{name}"))
+                .process()
+                .output()
+                .map_err(CompileError::from)
+        };
+        let write_list = |name: &str, modules: &modules::Modules| {
+            let list = serde_json::to_vec_pretty(modules).expect("a list of modules is made of text");
+            let path = out.join(modules::list_of(name));
+            fs::write(&path, list).map_err(file_error("write", path))
+        };
+        if let Some(name) = self.multi_call {
+            let list = go().env("GOFLAGS", GOFLAGS).args(["list", "-f", multi_call::LIST_FORMAT]);
+            let packages = self.programs.iter().map(|program| program.package);
+            let listed = list.args(self.tag_flags()).args(packages).process().output()?;
+            let places = multi_call::Places { stage, modules: unpacked };
+            let overlay = multi_call::prepare(name, self.programs, &listed, &places)?;
+            let said = build(name, OWN, &[overlay])?;
+            return write_list(name, &modules::parse_own(&said, name, self.programs[0].package)?);
+        }
+        for program in self.programs {
+            let said = build(program.name, program.package, &[])?;
+            if program.package != OWN {
+                write_list(program.name, &modules::parse(&said, program.name)?)?;
             }
-            let said =
-                go().args(["version", "-m"]).arg(format!("/out/{}", program.name)).process().output()?;
-            let list = serde_json::to_vec_pretty(&modules::parse(&said, program.name)?)
-                .expect("a list of modules is made of text");
-            let path = out.join(modules::list_of(program.name));
-            fs::write(&path, list).map_err(file_error("write", path))?;
         }
         Ok(())
     }
@@ -264,6 +288,7 @@ mod tests {
             name: "some",
             folder: Path::new("/some"),
             programs: &[GoProgram { name: "one", package: "example.org/one" }],
+            multi_call: None,
             tags,
             strings: &[("example.org/one/version.version", "v1.2.3"), ("example.org/one/version.major", "1")],
             arch: Arch::Aarch64,

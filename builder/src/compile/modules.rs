@@ -45,6 +45,29 @@ pub fn load(path: &Path) -> Result<Modules, CompileError> {
 
 /// Reads what `go version -m PROGRAM` prints.
 pub(super) fn parse(text: &str, program: &str) -> Result<Modules, CompileError> {
+    let (main, others) = read(text, program, true)?;
+    let fail =
+        || unusable(Path::new(program), "`go version -m` names no module of its main package".to_owned());
+    Ok(Modules { main: main.ok_or_else(fail)?, others })
+}
+
+/// The same of a program whose main package is ours, and without a version: its main module is the one that `package`
+/// is of.
+pub(super) fn parse_own(text: &str, program: &str, package: &str) -> Result<Modules, CompileError> {
+    let (_, mut others) = read(text, program, false)?;
+    let is_its = |module: &Module| {
+        package.strip_prefix(&module.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let longest = others.iter().enumerate().filter(|(_, module)| is_its(module));
+    let index =
+        longest.max_by_key(|(_, module)| module.path.len()).map(|(index, _)| index).ok_or_else(|| {
+            unusable(Path::new(program), format!("`go version -m` names no module of {package}"))
+        })?;
+    Ok(Modules { main: others.remove(index), others })
+}
+
+/// The module of the main package, where `with_main` says that it is pinned, and all others, sorted.
+fn read(text: &str, program: &str, with_main: bool) -> Result<(Option<Module>, Vec<Module>), CompileError> {
     let fail = |message: String| unusable(Path::new(program), message);
     let (mut main, mut others) = (None, Vec::new());
     for line in text.lines() {
@@ -56,7 +79,7 @@ pub(super) fn parse(text: &str, program: &str) -> Result<Modules, CompileError> 
             _ => Err(fail(format!("the line {line:?} of `go version -m` names no pinned module"))),
         };
         match fields.first() {
-            Some(&"mod") => main = Some(module()?),
+            Some(&"mod") if with_main => main = Some(module()?),
             // Replaced by the next line: without a sum of its own.
             Some(&"dep") if fields.len() == 3 => {}
             Some(&"dep" | &"=>") => others.push(module()?),
@@ -64,8 +87,7 @@ pub(super) fn parse(text: &str, program: &str) -> Result<Modules, CompileError> 
         }
     }
     others.sort();
-    let main = main.ok_or_else(|| fail("`go version -m` names no module of its main package".to_owned()))?;
-    Ok(Modules { main, others })
+    Ok((main, others))
 }
 
 impl Module {
@@ -102,6 +124,19 @@ mod tests {
         assert_eq!(found.others, [module("example.org/fork", "v0.2.0"), module("example.org/z", "v0.1.0")]);
         let hash = found.main.dir_hash().unwrap();
         assert!(hash.starts_with("e3b0c44298fc1c14") && hash.len() == 64, "{hash}");
+    }
+
+    #[test]
+    fn a_program_of_ours_made_of_pinned_packages() {
+        let text = format!(
+            "/out/all: go1.26.8\n\tpath\tours\n\tmod\tours\t(devel)\t\n\tdep\texample.org/m\tv1.2.3\t{SUM}\n\
+             \tdep\texample.org/m/one\tv0.3.0\t{SUM}\n\tdep\texample.org/mm\tv0.1.0\t{SUM}\n"
+        );
+        let found = parse_own(&text, "all", "example.org/m/one/cmd").unwrap();
+        assert_eq!(found.main, module("example.org/m/one", "v0.3.0"));
+        assert_eq!(found.others, [module("example.org/m", "v1.2.3"), module("example.org/mm", "v0.1.0")]);
+        let none = parse_own(&text, "all", "example.org/other").unwrap_err();
+        assert!(none.to_string().contains("no module of example.org/other"), "{none}");
     }
 
     #[test]

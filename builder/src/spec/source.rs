@@ -40,6 +40,9 @@ pub enum SourceSpec {
     Go {
         /// Name of each program -> import path of its main package.
         commands: BTreeMap<PackageName, String>,
+        /// Name of the one program (a multi-call binary) that the commands are links to.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        multi_call: Option<PackageName>,
         /// Build tags.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         tags: Vec<String>,
@@ -93,8 +96,13 @@ impl SourceSpec {
                     WorkspaceProgram { folder: folder.clone(), binary: binary.clone(), to: to.clone() };
                 std::iter::once(&first).chain(more).map(WorkspaceProgram::program).collect()
             }
+            Self::Go { commands, to, multi_call: Some(name), .. } => {
+                let of = commands.values().next().cloned();
+                let to = below(go_folder(to.as_ref()), name.as_str());
+                of.map(|from| Program { binary: name.to_string(), from, to }).into_iter().collect()
+            }
             Self::Go { commands, to, .. } => {
-                let folder = to.as_ref().map_or("/usr/bin", RootPath::as_str);
+                let folder = go_folder(to.as_ref());
                 let program = |(name, package): (&PackageName, &String)| Program {
                     binary: name.to_string(),
                     from: package.clone(),
@@ -103,6 +111,15 @@ impl SourceSpec {
                 commands.iter().map(program).collect()
             }
         }
+    }
+}
+
+impl SourceSpec {
+    /// Symbolic links that come of it: the commands of a multi-call binary.
+    pub fn links(&self) -> BTreeMap<RootPath, String> {
+        let Self::Go { commands, to, multi_call: Some(program), .. } = self else { return BTreeMap::new() };
+        let folder = go_folder(to.as_ref());
+        commands.keys().map(|name| (below(folder, name.as_str()), program.to_string())).collect()
     }
 }
 
@@ -115,6 +132,11 @@ impl WorkspaceProgram {
             to: self.to.clone().unwrap_or_else(|| below("/usr/bin", binary)),
         }
     }
+}
+
+/// Where Go programs go.
+fn go_folder(to: Option<&RootPath>) -> &str {
+    to.map_or("/usr/bin", RootPath::as_str)
 }
 
 fn below(folder: &str, name: &str) -> RootPath {
@@ -203,6 +225,13 @@ mod tests {
         let to = "/usr/lib/cni/one".parse().unwrap();
         let one = Program { binary: "one".into(), from: "example.org/one".into(), to };
         assert_eq!(source(text).programs(), [one]);
+        let all = source(
+            "kind = \"go\"\nmulti-call = \"all\"\ncommands = { b = \"example.org/b\", a = \"example.org/a\" }\n",
+        );
+        let to = "/usr/bin/all".parse().unwrap();
+        assert_eq!(all.programs(), [Program { binary: "all".into(), from: "example.org/a".into(), to }]);
+        let links: Vec<_> = all.links().into_iter().map(|(path, to)| format!("{path} -> {to}")).collect();
+        assert_eq!(links, ["/usr/bin/a -> all", "/usr/bin/b -> all"]);
         assert!(toml::from_str::<SourceSpec>("kind = \"go\"\ncommand = \"x\"\n").is_err());
         assert!(toml::from_str::<SourceSpec>("kind = \"workspace\"\ncrate = \"../init\"\n").is_err());
     }
