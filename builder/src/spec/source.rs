@@ -41,7 +41,7 @@ pub enum SourceSpec {
         /// Name of each program -> import path of its main package.
         commands: BTreeMap<PackageName, String>,
         /// Name of the one program (a multi-call binary) that the commands are links to.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(rename = "multi-call", skip_serializing_if = "Option::is_none")]
         multi_call: Option<PackageName>,
         /// Build tags.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
