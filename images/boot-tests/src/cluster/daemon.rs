@@ -16,6 +16,8 @@ const TAIL: usize = 30;
 pub(crate) struct Daemon {
     name: &'static str,
     sandbox: Sandbox,
+    /// Arguments besides those of the sandbox.
+    more: Vec<String>,
     log: PathBuf,
     child: Option<Child>,
 }
@@ -24,7 +26,7 @@ impl Daemon {
     /// Starts it; its log is `NAME.log` in `folder`.
     pub(crate) fn start(name: &'static str, sandbox: Sandbox, folder: &Path) -> Result<Self, ClusterError> {
         let log = folder.join(format!("{name}.log"));
-        let mut daemon = Self { name, sandbox, log, child: None };
+        let mut daemon = Self { name, sandbox, more: Vec::new(), log, child: None };
         daemon.start_again()?;
         Ok(daemon)
     }
@@ -37,10 +39,17 @@ impl Daemon {
         let open = OpenOptions::new().append(true).create(true).open(&self.log);
         let log = open.map_err(ClusterError::file("open", &self.log))?;
         let errors = log.try_clone().map_err(ClusterError::file("open", &self.log))?;
-        let process = self.sandbox.process();
+        let process = self.sandbox.clone().args(&self.more).process();
         let child = process.spawn(Stdio::null(), log.into(), errors.into()).map_err(ClusterError::Start)?;
         self.child = Some(child);
         Ok(())
+    }
+
+    /// Starts it anew, with these arguments besides.
+    pub(crate) fn run_with(&mut self, more: &[&str]) -> Result<(), ClusterError> {
+        self.stop();
+        self.more = more.iter().map(|&arg| arg.to_owned()).collect();
+        self.start_again()
     }
 
     /// Kills it.

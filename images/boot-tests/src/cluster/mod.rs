@@ -159,6 +159,8 @@ pub struct Cluster {
     setup: Setup,
     /// Set when watching should end.
     stop: Arc<AtomicBool>,
+    /// How its nodes join.
+    join: Join,
     nodes: Vec<Node>,
     control: Control,
     kubectl: Kubectl,
@@ -184,17 +186,17 @@ impl Cluster {
         let kubectl =
             Kubectl { pid: field.pid(), program: setup.programs.kubernetes.join("kubectl"), kubeconfig };
         let stop = Arc::new(AtomicBool::new(false));
-        let mut cluster = Self { setup, stop, nodes: Vec::new(), control, kubectl, field };
+        let token = token()?;
+        let join = Join::Token { token: token.clone(), ca_hash };
+        let mut cluster = Self { setup, stop, join, nodes: Vec::new(), control, kubectl, field };
         cluster.until("the API server", API_PATIENCE, |cluster| {
             Ok(cluster.kubectl.output(&["get", "--raw=/readyz"])? == "ok")
         })?;
         say("the API server answers; starting the nodes");
-        let token = token()?;
         cluster.kubectl.apply(&manifests::joining(&token))?;
-        let join = Join::Token { token, ca_hash };
         cluster.watch();
         for number in 1..=cluster.setup.nodes {
-            let node = Node::start(&cluster.setup, &cluster.field, number, &join, &data)?;
+            let node = Node::start(&cluster.setup, &cluster.field, number, &cluster.join, &data)?;
             cluster.nodes.push(node);
         }
         // Both wait for nodes by themselves.
@@ -225,17 +227,26 @@ impl Cluster {
         Ok(())
     }
 
-    /// Adds a node, which joins by a kubeconfig, and gives its name; the cluster can have one such node.
+    /// Adds a node, which joins by a kubeconfig, and gives its name; the cluster can have one more node than it began
+    /// with.
     pub(crate) fn add_spare(&mut self) -> Result<String, ClusterError> {
-        let number = self.setup.nodes + 1;
-        let name = format!("node-{number}");
-        let path = self.setup.folder.join(format!("pki/{name}.kubeconfig"));
+        let path = self.setup.folder.join(format!("pki/node-{}.kubeconfig", self.setup.nodes + 1));
         let text = fs::read_to_string(&path).map_err(ClusterError::file("read", &path))?;
-        let join = Join::Kubeconfig(text);
+        self.start_spare(&Join::Kubeconfig(text))
+    }
+
+    /// Adds that node by a bootstrap token.
+    pub(crate) fn add_spare_by_token(&mut self) -> Result<String, ClusterError> {
+        let join = self.join.clone();
+        self.start_spare(&join)
+    }
+
+    fn start_spare(&mut self, join: &Join) -> Result<String, ClusterError> {
+        let number = self.setup.nodes + 1;
         let data = self.setup.folder.join("data");
-        let node = Node::start(&self.setup, &self.field, number, &join, &data)?;
+        let node = Node::start(&self.setup, &self.field, number, join, &data)?;
         self.nodes.push(node);
-        Ok(name)
+        Ok(format!("node-{number}"))
     }
 
     /// Switches that node off and forgets it.

@@ -85,12 +85,9 @@ impl Node {
         self.guest = None;
     }
 
-    /// Restarts it as an operator would, with a signal that it obeys.
-    pub fn restart(&mut self) -> Result<(), ClusterError> {
-        if let Some(guest) = self.guest.take() {
-            guest.restart()?;
-        }
-        self.power_on()
+    /// Restarts it as an operator would, with a signal that it obeys, and keeps it off then.
+    pub fn shut_down(&mut self) -> Result<(), ClusterError> {
+        self.guest.take().map_or(Ok(()), Guest::restart).map_err(Into::into)
     }
 
     /// Everything that it has printed since it was switched on.
@@ -144,6 +141,7 @@ disk = "/dev/vda"
 [kubelet]
 {join}cluster-dns = ["{DNS}"]
 labels = {{ "example.org/rack" = "r{number}" }}
+taints = ["example.org/rack=r{number}:PreferNoSchedule"]
 zone = "{zone}"
 
 {registries}"#,

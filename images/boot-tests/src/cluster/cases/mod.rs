@@ -2,15 +2,20 @@
 //!
 //! Each case has a namespace of its own and asks through kubectl alone, as a person would.
 
+mod limits;
 mod nodes;
 mod outage;
+mod renewal;
 mod services;
 mod streams;
 mod terminal;
 mod workloads;
 
 use std::error::Error;
+use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -26,7 +31,7 @@ struct Case {
     run: fn(&mut Try<'_>) -> Result<(), ClusterError>,
 }
 
-const CASES: [Case; 12] = [
+const CASES: [Case; 16] = [
     Case { name: "nodes", run: nodes::registered },
     Case { name: "scale", run: workloads::scale },
     Case { name: "services", run: services::services },
@@ -35,9 +40,13 @@ const CASES: [Case; 12] = [
     Case { name: "labels", run: workloads::labels },
     Case { name: "job", run: workloads::job },
     Case { name: "grace", run: workloads::grace },
+    Case { name: "capacity", run: limits::capacity },
+    Case { name: "limits", run: limits::limits },
+    Case { name: "rotation", run: limits::rotation },
     Case { name: "drain", run: nodes::drain },
     Case { name: "outage", run: outage::outage },
     Case { name: "kubeconfig", run: nodes::kubeconfig },
+    Case { name: "renewal", run: renewal::renewal },
     Case { name: "power-cut", run: nodes::power_cut },
 ];
 
@@ -141,11 +150,41 @@ impl Try<'_> {
             .until(what, patience, |cluster| look(&Try { cluster, namespace: namespace.clone(), is_all }))
     }
 
+    /// Follows the log of a pod, from its beginning.
+    fn follow(&self, pod: &str) -> Result<Follow, ClusterError> {
+        let name = format!(
+            "{}-{pod}-{}.log",
+            self.namespace,
+            self.cluster.setup.folder.read_dir().map_or(0, Iterator::count)
+        );
+        let log = self.cluster.setup.folder.join(name);
+        let file = File::create(&log).map_err(ClusterError::file("make", &log))?;
+        let args = ["-n", &self.namespace, "logs", "-f", pod];
+        let child = self.cluster.kubectl.process(&args).spawn(Stdio::null(), file.into(), Stdio::null())?;
+        Ok(Follow { child, log })
+    }
+
     /// Waits until a pod is ready.
     fn until_ready(&mut self, pod: &str) -> Result<(), ClusterError> {
         self.until(&format!("pod {pod} to be ready"), PODS, |case| {
             Ok(super::is_ready(&case.json(&["get", "pod", pod])?))
         })
+    }
+}
+
+/// `kubectl logs -f`, into a file.
+struct Follow {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Follow {
+    /// Ends it; gives what it has printed.
+    fn end(mut self) -> Result<String, ClusterError> {
+        // One that has ended by itself has said what it had to say.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        std::fs::read_to_string(&self.log).map_err(ClusterError::file("read", &self.log))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Nodes: how they register, and how they come back after a restart and after a power cut.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -10,6 +10,8 @@ use crate::cluster::{ClusterError, NODE_PATIENCE, is_ready, node};
 
 /// kubelet renews its lease every ten seconds.
 const LEASE: Duration = Duration::from_secs(120);
+/// A node that is silent is not ready after this.
+const MISSED: Duration = Duration::from_secs(60);
 /// Puts one pod on each node.
 const SPREAD: &str = "      topologySpreadConstraints:\n      - {maxSkew: 1, topologyKey: kubernetes.io/hostname, \
 whenUnsatisfiable: ScheduleAnyway, labelSelector: {matchLabels: {app: spread}}}\n";
@@ -33,6 +35,10 @@ pub(super) fn registered(case: &mut Try<'_>) -> Result<(), ClusterError> {
         })?;
         let system = info["osImage"].as_str().unwrap_or_default();
         require(system.starts_with("Lepton"), || format!("the system of {name} is Lepton: {info}"))?;
+        let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+        let is_ours =
+            |taint: &Value| taint["key"] == "example.org/rack" && taint["effect"] == "PreferNoSchedule";
+        require(taints.iter().any(is_ours), || format!("{name} has its taint: {taints:?}"))?;
         let is_of_range = node["spec"]["podCIDR"].as_str().is_some_and(|range| range.starts_with("10.244."));
         require(is_of_range, || format!("{name} has a range of addresses for pods"))?;
         let lease = |case: &Try<'_>| {
@@ -84,7 +90,16 @@ pub(super) fn drain(case: &mut Try<'_>) -> Result<(), ClusterError> {
     let is_there =
         |pod: &&Value| pod["spec"]["nodeName"] == name.as_str() && pod["status"]["phase"] == "Running";
     require(!left.iter().any(|pod| is_there(&pod)), || format!("no pod of ours is left on {name}"))?;
-    case.cluster.nodes()[last - 1].restart()?;
+    case.cluster.nodes()[last - 1].shut_down()?;
+    // Its last word before it went: nobody has to wait until it is missed.
+    let node = case.json(&["get", "node", &name])?;
+    let ready =
+        node["status"]["conditions"].as_array().into_iter().flatten().find(|one| one["type"] == "Ready");
+    let is_told = ready.is_some_and(|one| {
+        one["status"] == "False" && one["message"].as_str().is_some_and(|text| text.contains("shutting down"))
+    });
+    require(is_told, || format!("{name} has said that it shuts down: {ready:?}"))?;
+    case.cluster.nodes()[last - 1].power_on()?;
     back(case, &name, &boot)?;
     case.kubectl(&["uncordon", &name])?;
     // Pods that moved stay where they are; new ones go to the empty node.
@@ -103,7 +118,10 @@ pub(super) fn power_cut(case: &mut Try<'_>) -> Result<(), ClusterError> {
     all_available(case, last)?;
     let boot = boot_id(case, &name)?;
     case.cluster.nodes()[last - 1].cut_power();
+    let cut = Instant::now();
     case.until("the node to be missed", PODS, |case| Ok(!is_ready(&case.json(&["get", "node", &name])?)))?;
+    let missed = cut.elapsed();
+    require(missed <= MISSED, || format!("the node was missed after {missed:?}"))?;
     let elsewhere = |case: &Try<'_>| {
         let pods = case.items("pods")?;
         let elsewhere = pods.iter().filter(|pod| pod["spec"]["nodeName"] != name.as_str() && is_ready(pod));

@@ -8,7 +8,7 @@ use super::{PODS, Try, pod, require};
 use crate::cluster::{API_PATIENCE, ClusterError, is_ready};
 
 const SHORT: Duration = Duration::from_secs(120);
-const LONG: Duration = Duration::from_secs(300);
+const LONG: Duration = Duration::from_secs(600);
 
 pub(super) fn outage(case: &mut Try<'_>) -> Result<(), ClusterError> {
     case.apply(&pod("steady", "sleep 36000", ""))?;

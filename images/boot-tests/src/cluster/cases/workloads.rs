@@ -82,14 +82,7 @@ pub(super) fn grace(case: &mut Try<'_>) -> Result<(), ClusterError> {
     case.apply(&pod("polite", "trap 'exit 0' TERM; while true; do sleep 1; done", ""))?;
     case.until_ready("stubborn")?;
     case.until_ready("polite")?;
-    let log = case.cluster.setup.folder.join("stubborn.log");
-    let file = std::fs::File::create(&log).map_err(ClusterError::file("make", &log))?;
-    let args = ["-n", &case.namespace, "logs", "-f", "stubborn"];
-    let mut follow = case.cluster.kubectl.process(&args).spawn(
-        std::process::Stdio::null(),
-        file.into(),
-        std::process::Stdio::null(),
-    )?;
+    let follow = case.follow("stubborn")?;
     let timed = |case: &Try<'_>, name: &str| {
         let start = Instant::now();
         case.kubectl(&["delete", "pod", name, &format!("--grace-period={GRACE}"), "--timeout=300s"])?;
@@ -98,9 +91,7 @@ pub(super) fn grace(case: &mut Try<'_>) -> Result<(), ClusterError> {
     let polite = timed(case, "polite")?;
     let stubborn = timed(case, "stubborn")?;
     // The pod is gone, so the stream has ended or never will.
-    let _ = follow.kill();
-    let _ = follow.wait();
-    let said = std::fs::read_to_string(&log).map_err(ClusterError::file("read", &log))?;
+    let said = follow.end()?;
     require(said.contains("asked to end"), || format!("SIGTERM came first: {said:?}"))?;
     require(stubborn >= Duration::from_secs(GRACE), || format!("it had {GRACE} s: {stubborn:?}"))?;
     require(polite < stubborn, || format!("one that obeys is gone sooner: {polite:?}, {stubborn:?}"))?;
