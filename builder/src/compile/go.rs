@@ -224,14 +224,13 @@ impl GoBuild<'_> {
             }
             go
         };
-        let build = |name: &str, package: &str, flags: &[String]| {
+        let build = |name: &str, package: &str| {
             let step = toolbox.progress.step(&format!("{name} for {}", self.arch), None);
             go().env("GOFLAGS", GOFLAGS)
                 // Packages are printed as they are compiled.
                 .args(["build", "-v", "-ldflags"])
                 .arg(self.ldflags())
                 .args(self.tag_flags())
-                .args(flags)
                 .args(["-o", &format!("/out/{name}"), package])
                 .run(|_| step.advance(1))?;
             step.finish();
@@ -251,12 +250,12 @@ impl GoBuild<'_> {
             let packages = self.programs.iter().map(|program| program.package);
             let listed = list.args(self.tag_flags()).args(packages).process().output()?;
             let places = multi_call::Places { stage, modules: unpacked };
-            let overlay = multi_call::prepare(name, self.programs, &listed, &places)?;
-            let said = build(name, OWN, &[overlay])?;
+            multi_call::prepare(name, self.programs, &listed, &places)?;
+            let said = build(name, OWN)?;
             return write_list(name, &modules::parse_own(&said, name, self.programs[0].package)?);
         }
         for program in self.programs {
-            let said = build(program.name, program.package, &[])?;
+            let said = build(program.name, program.package)?;
             if program.package != OWN {
                 write_list(program.name, &modules::parse(&said, program.name)?)?;
             }

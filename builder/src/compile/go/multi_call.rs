@@ -1,10 +1,10 @@
 //! One program instead of several: a multi-call binary, which acts as the command by whose name it is called.
 //!
 //! Each Go program brings Go's runtime and most of its library, so four small ones are nearly four times the size of one
-//! that has them all. Go imports no package `main`: the compiler is shown those packages under names of their own
-//! (`go build -overlay`), with `Main` for `main`, and a main package made here calls them.
+//! that has them all. Go imports no package `main`: the files of those packages are copied into packages of the folder
+//! that pins the modules, with `Main` for `main`, and a main package made here calls them. What they import stays where
+//! it is.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -14,9 +14,6 @@ use crate::compile::{CompileError, file_error};
 
 /// The file of the main package, beside those of the folder that pins the modules.
 const MAIN: &str = "multi_call.go";
-/// What `-overlay` reads, and where the changed files lie.
-const OVERLAY: &str = "overlay.json";
-const CHANGED: &str = "overlay";
 /// What `go list -f` is to print of each package.
 pub(super) const LIST_FORMAT: &str = "{{.ImportPath}}\t{{.Dir}}{{range .GoFiles}}\t{{.}}{{end}}";
 
@@ -29,15 +26,13 @@ pub(super) struct Places<'a> {
     pub modules: &'a Path,
 }
 
-/// Writes the main package and the changed files into the stage; returns the argument for `go build`. `listed` is what
-/// `go list` printed in `LIST_FORMAT`.
+/// Writes the main package and the copies into the stage. `listed` is what `go list` printed in `LIST_FORMAT`.
 pub(super) fn prepare(
     name: &str,
     programs: &[GoProgram<'_>],
     listed: &str,
     places: &Places<'_>,
-) -> Result<String, CompileError> {
-    let mut replaced = BTreeMap::new();
+) -> Result<(), CompileError> {
     for (index, program) in programs.iter().enumerate() {
         let fail = |message: String| CompileError::Manifest { path: program.package.into(), message };
         let mut fields = listed
@@ -50,8 +45,8 @@ pub(super) fn prepare(
         let below = folder
             .strip_prefix("/modules/")
             .ok_or_else(|| fail(format!("it lies in {folder}, which is no module")))?;
-        let changed = places.stage.join(CHANGED).join(alias(index));
-        fs::create_dir_all(&changed).map_err(file_error("make", &changed))?;
+        let copies = places.stage.join(alias(index));
+        fs::create_dir(&copies).map_err(file_error("make", &copies))?;
         let mut entries = 0;
         for file in fields {
             let path = places.modules.join(below).join(file);
@@ -59,23 +54,23 @@ pub(super) fn prepare(
             let (text, has_main) = importable(&text, &alias(index))
                 .ok_or_else(|| fail(format!("{file} has no line `package main`")))?;
             entries += usize::from(has_main);
-            let to = changed.join(file);
+            let to = copies.join(file);
             fs::write(&to, text).map_err(file_error("write", &to))?;
-            replaced.insert(format!("{folder}/{file}"), format!("/source/{CHANGED}/{}/{file}", alias(index)));
         }
         if entries != 1 {
             return Err(fail(format!("it has {entries} functions main, not one")));
         }
     }
-    let overlay = serde_json::json!({ "Replace": replaced }).to_string();
-    for (file, text) in [(MAIN, main(name, programs)), (OVERLAY, overlay)] {
-        let path = places.stage.join(file);
-        fs::write(&path, text).map_err(file_error("write", &path))?;
-    }
-    Ok(format!("-overlay=/source/{OVERLAY}"))
+    let pins = places.stage.join("go.mod");
+    let text = fs::read_to_string(&pins).map_err(file_error("read", &pins))?;
+    let module = text.lines().find_map(|line| line.strip_prefix("module ")).ok_or_else(|| {
+        CompileError::Manifest { path: pins, message: "it has no line `module NAME`".to_owned() }
+    })?;
+    let path = places.stage.join(MAIN);
+    fs::write(&path, main(name, module.trim(), programs)).map_err(file_error("write", &path))
 }
 
-/// Name of the package of a program in the overlay and in the main package.
+/// Name of the package that a program becomes.
 fn alias(index: usize) -> String {
     format!("program{index}")
 }
@@ -101,12 +96,12 @@ fn importable(text: &str, name: &str) -> Option<(String, bool)> {
     is_of_main.then_some((changed, has_main))
 }
 
-fn main(name: &str, programs: &[GoProgram<'_>]) -> String {
+fn main(name: &str, module: &str, programs: &[GoProgram<'_>]) -> String {
     let mut imports = String::new();
     let mut cases = String::new();
     for (index, program) in programs.iter().enumerate() {
         let alias = alias(index);
-        let _ = writeln!(imports, "\t{alias} {:?}", program.package);
+        let _ = writeln!(imports, "\t\"{module}/{alias}\"");
         let _ = writeln!(cases, "\tcase {:?}:\n\t\t{alias}.Main()", program.name);
     }
     let names: Vec<&str> = programs.iter().map(|program| program.name).collect();
@@ -137,10 +132,12 @@ mod tests {
             .unwrap();
         fs::write(module.join("one/help.go"), "package main\n\nfunc help() {}\n").unwrap();
         fs::write(module.join("cmd/other/main.go"), other).unwrap();
-        fs::create_dir_all(dir.join("stage")).unwrap();
+        let _ = fs::remove_dir_all(dir.join("stage"));
+        fs::create_dir(dir.join("stage")).unwrap();
+        fs::write(dir.join("stage/go.mod"), "// Ours.\nmodule ours/all\n\ngo 1.26\n").unwrap();
     }
 
-    fn prepared(dir: &Path) -> Result<String, CompileError> {
+    fn prepared(dir: &Path) -> Result<(), CompileError> {
         let places = Places { stage: &dir.join("stage"), modules: &dir.join("modules") };
         prepare("all", PROGRAMS, LISTED, &places)
     }
@@ -149,21 +146,13 @@ mod tests {
     fn programs_become_packages_of_one() {
         let dir = tempfile::tempdir().unwrap();
         modules(dir.path(), "package main\n\nfunc main() {\n}\n");
-        assert_eq!(prepared(dir.path()).unwrap(), "-overlay=/source/overlay.json");
+        prepared(dir.path()).unwrap();
         let read = |name: &str| fs::read_to_string(dir.path().join("stage").join(name)).unwrap();
-        assert_eq!(
-            read("overlay/program0/one.go"),
-            "// One.\npackage program0\n\nfunc Main() {\n\thelp()\n}\n"
-        );
-        assert_eq!(read("overlay/program0/help.go"), "package program0\n\nfunc help() {}\n");
-        assert_eq!(read("overlay/program1/main.go"), "package program1\n\nfunc Main() {\n}\n");
-        let overlay: serde_json::Value = serde_json::from_str(&read("overlay.json")).unwrap();
-        assert_eq!(
-            overlay["Replace"]["/modules/example.org/m@v1.0.0/one/help.go"],
-            "/source/overlay/program0/help.go"
-        );
+        assert_eq!(read("program0/one.go"), "// One.\npackage program0\n\nfunc Main() {\n\thelp()\n}\n");
+        assert_eq!(read("program0/help.go"), "package program0\n\nfunc help() {}\n");
+        assert_eq!(read("program1/main.go"), "package program1\n\nfunc Main() {\n}\n");
         let main = read("multi_call.go");
-        assert!(main.contains("\tprogram1 \"example.org/m/cmd/other\"\n"), "{main}");
+        assert!(main.contains("\t\"ours/all/program1\"\n"), "{main}");
         assert!(main.contains("\tcase \"one\":\n\t\tprogram0.Main()\n"), "{main}");
         assert!(main.contains("called by the name of a program: one, other\\n\""), "{main}");
     }
