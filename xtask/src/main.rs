@@ -1,5 +1,6 @@
 //! `cargo xtask`: the command line of Lepton. Commands and exit codes only; the work is in the builder.
 
+mod ahead;
 mod bench;
 mod check;
 mod cli;

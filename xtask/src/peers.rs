@@ -79,17 +79,41 @@ pub(crate) fn make(context: &Context, arch: Arch, wanted: BTreeSet<Peer>) -> Res
 }
 
 fn one(context: &Context, arch: Arch, peer: Peer) -> Result<PathBuf> {
-    match peer {
-        Peer::Python => {
+    match kind(peer) {
+        Kind::Python => {
             let requirements = context.catalog.root().join(FOLDER).join("python/requirements.txt");
             let python = context.host.program("python3");
             Ok(pypi::python_tree(&requirements, python.as_deref(), &context.toolbox())?)
         }
-        Peer::Govmomi => go(context, "govmomi", GOVMOMI),
-        Peer::ServiceTests => pxe(context, SERVICE_TESTS, arch),
-        Peer::RuntimeTests => pxe(context, RUNTIME_TESTS, arch),
-        Peer::NodeTests => pxe(context, NODE_TESTS, arch),
-        Peer::Debug => pxe(context, DEBUG, arch),
+        Kind::Govmomi => go(context, "govmomi", GOVMOMI),
+        Kind::Image(name) => pxe(context, name, arch),
+    }
+}
+
+/// What a peer is.
+enum Kind {
+    Python,
+    Govmomi,
+    /// An image of ours.
+    Image(&'static str),
+}
+
+fn kind(peer: Peer) -> Kind {
+    match peer {
+        Peer::Python => Kind::Python,
+        Peer::Govmomi => Kind::Govmomi,
+        Peer::ServiceTests => Kind::Image(SERVICE_TESTS),
+        Peer::RuntimeTests => Kind::Image(RUNTIME_TESTS),
+        Peer::NodeTests => Kind::Image(NODE_TESTS),
+        Peer::Debug => Kind::Image(DEBUG),
+    }
+}
+
+/// The image that a peer is, where it is one.
+pub(crate) fn image(peer: Peer) -> Option<&'static str> {
+    match kind(peer) {
+        Kind::Image(name) => Some(name),
+        Kind::Python | Kind::Govmomi => None,
     }
 }
 

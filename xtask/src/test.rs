@@ -16,6 +16,7 @@ use lepton_builder::hardening::Exceptions;
 use lepton_builder::name::ImageName;
 use lepton_builder::process::Process;
 
+use crate::ahead;
 use crate::check;
 use crate::cli::{Cli, Target, TestOptions};
 use crate::containers;
@@ -63,6 +64,18 @@ pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
             bail!("these checks failed: {}", failed.join(", "));
         }
     }
+    let selection = Selection { names: options.names.clone(), all: options.all };
+    let mut later = Vec::new();
+    for (index, arch) in arches.iter().enumerate() {
+        // The first image is compiled at once.
+        later.extend((index > 0).then(|| (image.clone(), *arch)));
+        for peer in boot_tests::peers(*arch, &selection) {
+            if let Some(name) = peers::image(peer) {
+                later.push((name.parse()?, *arch));
+            }
+        }
+    }
+    ahead::start(cli, &context, later)?;
     let mut failed = 0;
     for arch in arches {
         let command_line = options.names.is_empty() && arch == first;
