@@ -47,7 +47,7 @@ type outcome struct {
 var outcomes = flag.String("outcomes", "", "file that gets a line of JSON for each spec that was run or that skipped itself")
 
 // A spec that no filter chose is reported, too, as one that was skipped without a word.
-var _ = ginkgo.ReportAfterEach(func(report ginkgo.SpecReport) {
+func note(report ginkgo.SpecReport) {
 	isLeft := report.State.Is(types.SpecStateSkipped|types.SpecStatePending) && report.Failure.Message == ""
 	if *outcomes == "" || isLeft {
 		return
@@ -66,7 +66,7 @@ var _ = ginkgo.ReportAfterEach(func(report ginkgo.SpecReport) {
 	if err != nil {
 		ginkgo.Fail(err.Error())
 	}
-})
+}
 
 func appendLine(path string, line []byte) error {
 	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
@@ -91,6 +91,9 @@ func main() {
 	}
 	testfiles.AddFileSource(e2emanifests.GetE2ETestingManifestsFS())
 	framework.AfterReadingAllFlags(&framework.TestContext)
+	// Not before: the framework looks through all specs, as if it ran them, with a copy of what is registered, and goes
+	// on with another copy, which has none of the hooks.
+	ginkgo.ReportAfterEach(note)
 	// testing.Main is for programs that stand in for what `go test` makes.
 	every := func(string, string) (bool, error) { return true, nil }
 	testing.Main(every, []testing.InternalTest{{Name: "TestE2E", F: e2e.RunE2ETests}}, nil, nil)
