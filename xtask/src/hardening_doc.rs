@@ -33,6 +33,25 @@ and when an exception no longer is one.
 What protects user space, and against whom, is in SECURITY.md.
 ";
 
+/// What a benchmark says of a node that joined a cluster. Its tool runs beside a node and not in the tests.
+const BENCHMARK: &str = "
+## Nodes, by the CIS benchmark
+
+kube-bench's checks of nodes (CIS Kubernetes Benchmark 1.12, target `node`), in a privileged pod on a host of the image `node` that joined a cluster: \
+22 pass, 1 fails, and 2 are for people to judge.
+The tool was told where this host keeps what it asks for: `/run/lepton/kubelet/config.json`, `/run/lepton/kubelet/client-ca.pem` and \
+`/var/lib/kubelet/kubeconfig`.
+
+| check | says | why it is so |
+|---|---|---|
+| 4.1.1 permissions of kubelet's service file | fail | There is no unit of systemd, and so no file where the check looks. What PID 1 starts \
+kubelet from lies in the root, a file system that nobody can write to, and holds no secret. |
+| 4.2.7 `--hostname-override` is not set | to be judged | The node's name is the machine config's `hostname` or `node-name`; the certificate that the \
+cluster gave the node is for that name alone. |
+| 4.2.9 `--tls-cert-file` and `--tls-private-key-file` are set | to be judged | The serving certificate comes from the cluster and is renewed before it \
+ends (`serverTLSBootstrap`); files that do not change would end. |
+";
+
 /// The text of the document.
 pub(crate) fn text(repo: &Path) -> Result<String> {
     let mut text = String::from(INTRODUCTION);
@@ -56,6 +75,7 @@ pub(crate) fn text(repo: &Path) -> Result<String> {
     }
     write_exceptions(&mut text, &Exceptions::load(repo)?)?;
     write_command_lines(&mut text, repo)?;
+    text.push_str(BENCHMARK);
     Ok(text)
 }
 
