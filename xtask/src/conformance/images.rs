@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use lepton_boot_tests::cluster::self_signed;
 use lepton_builder::arch::Arch;
 use lepton_builder::digest::Digest;
 use lepton_builder::preload::containers::{Placed, file, folder, link, text};
@@ -22,7 +23,8 @@ const REGISTRIES: [(&str, &str); 2] = [("promoterE2eRegistry", "/e2e-test-images
 const USERS: &str = "root:x:0:0:root:/:/bin/sh\nuser-defined-in-image:x:1000:1000::/:/bin/sh\n";
 const GROUPS: &str = "root:x:0:\nuser-defined-in-image:x:1000:\n\
                       group-defined-in-image:x:50000:user-defined-in-image\n";
-/// Images that a spec wants a shell of, by their names in the suite, and the users they run as.
+/// Images that a spec wants a shell of, by their names in the suite, and the users they run as. What `sh` finds is bash:
+/// the shell of Debian's busybox forgets environment variables whose names it could not have itself (`data-1`).
 const SHELLS: [(&str, &str); 4] = [
     ("busybox:1.37.0-2", ""),
     ("nonroot:1.5", "1234"),
@@ -86,11 +88,12 @@ pub(super) fn write(
         });
     }
     let shells = SHELLS.map(|(name, user)| (test_images(name), user));
+    let shell_files = [links, vec![link("/usr/local/bin/sh", "/usr/bin/bash")?]].concat();
     for (name, user) in &shells {
         containers.push(Container {
             name,
-            packages: &["busybox"],
-            files: &links,
+            packages: &["busybox", "bash"],
+            files: &shell_files,
             command: &["sh"],
             user,
             ..Container::default()
@@ -109,7 +112,10 @@ fn links() -> Result<Vec<Placed>> {
 
 fn agnhost_files() -> Result<Vec<Placed>> {
     let users = [text("/etc/passwd", USERS)?, text("/etc/group", GROUPS)?];
-    Ok([&users[..], &[link("/agnhost-2", "agnhost")?, folder("/uploads")?]].concat())
+    // What it serves HTTPS with: whoever asks there does not check who answers.
+    let (certificate, key) = self_signed("localhost")?;
+    let keys = [text("/localhost.crt", &certificate)?, text("/localhost.key", &key)?];
+    Ok([&users[..], &keys, &[link("/agnhost-2", "agnhost")?, folder("/uploads")?]].concat())
 }
 
 /// What agnhost's own registry serves as `pause:testing`, to those who have a password: one image of a layout, in

@@ -37,6 +37,7 @@ pub use kubectl::Kubectl;
 pub use manifests::REGISTRY;
 use node::Join;
 pub use node::Node;
+pub use pki::self_signed;
 pub use running::Running;
 
 /// How long the API server may take until it answers.

@@ -32,6 +32,12 @@ struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
+/// A certificate for the host name `name` that nobody vouches for, and its key, both PEM.
+pub fn self_signed(name: &str) -> Result<(String, String), ClusterError> {
+    let certified = rcgen::generate_simple_self_signed([name.to_owned()])?;
+    Ok((certified.cert.pem(), certified.signing_key.serialize_pem()))
+}
+
 /// Writes everything into `folder`, also a kubeconfig for the node `spare`; gives the digest of the authority's public key as
 /// machine configs have it.
 pub(super) fn write(folder: &Path, spare: &str) -> Result<String, ClusterError> {
