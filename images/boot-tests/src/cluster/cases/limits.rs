@@ -90,9 +90,9 @@ pub(super) fn rotation(case: &mut Try<'_>) -> Result<(), ClusterError> {
     // Lines of 1,000 bytes: more than the 10 MiB at which kubelet begins a new file; then one after the other, so that
     // readers are still there when it has done so.
     let write = format!(
-        "pad=$(head -c 993 /dev/zero | tr '\\\\0' x); i=0; \
-         while [ $i -lt {LINES} ]; do printf '%06d%s\\\\n' $i $pad; i=$((i+1)); done; \
-         while :; do sleep 1; printf '%06d%s\\\\n' $i $pad; i=$((i+1)); done"
+        "pad=$(head -c 993 /dev/zero | tr '\\0' x); i=0; \
+         while [ $i -lt {LINES} ]; do printf '%06d%s\\n' $i $pad; i=$((i+1)); done; \
+         while :; do sleep 1; printf '%06d%s\\n' $i $pad; i=$((i+1)); done"
     );
     case.apply(&pod("writer", &write, "  nodeName: node-1\n"))?;
     case.until_ready("writer")?;
