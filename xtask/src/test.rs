@@ -28,10 +28,11 @@ use crate::peers;
 const OUT: &str = "out/test";
 /// What is tested in every format when no image is named: it is started dozens of times, and a small one takes seconds.
 const SMALLEST: &str = "minimal";
-/// What the default image is tested for besides that: what depends on its size and on its services.
+/// What the default image is tested for besides that: what depends on its size and on its services. As people write
+/// them, so that `ova` stands for the appliance's judges, too.
 const OF_DEFAULT: [&str; 6] = ["kernel", "budgets", "iso-cd-uefi", "judge-sizes", "judge-paths", "ova"];
-/// The formats for those.
-const FORMATS_OF_DEFAULT: [Format; 4] = [Format::Iso, Format::Ova, Format::Pxe, Format::Uki];
+/// The formats for those; judges compare the appliance's disk with the raw one.
+const FORMATS_OF_DEFAULT: [Format; 5] = [Format::Iso, Format::Raw, Format::Ova, Format::Pxe, Format::Uki];
 /// Longest real time of one boot: a boot takes 10 to 30 seconds in emulation, and machines may be slow.
 const BOOT_LIMIT: Duration = Duration::from_secs(240);
 /// Tells tests that need real tools where the store is.
