@@ -11,6 +11,7 @@ mod unwind;
 use std::io;
 use std::path::PathBuf;
 
+use crate::arch::Arch;
 use crate::kernel_config::LostSymbols;
 use crate::lock::LockError;
 use crate::process::ProcessError;
@@ -46,6 +47,14 @@ pub enum CompileError {
         folder: PathBuf,
         /// What go said.
         source: ProcessError,
+    },
+    /// Go programs with C among them are for another machine than this one.
+    #[error("cannot compile {name} for {arch}: it has C in it, and is for the machine that builds alone")]
+    ForeignC {
+        /// The set of programs.
+        name: String,
+        /// What they were to be for.
+        arch: Arch,
     },
     /// A tool tree could not be made.
     #[error(transparent)]

@@ -11,7 +11,7 @@ use lepton_formats::Content;
 use crate::arch::Arch;
 use crate::assemble::Inputs;
 use crate::compile::CompileError;
-use crate::compile::go::{GoBuild, GoProgram};
+use crate::compile::go::{Cgo, GoBuild, GoProgram};
 use crate::compile::guest::{GuestBuild, GuestProgram};
 use crate::digest::Digest;
 use crate::name::{PackageName, RootPath};
@@ -170,6 +170,7 @@ impl ProgramBuilds<'_> {
                 programs: &list,
                 multi_call: multi_call.as_ref().map(PackageName::as_str),
                 tags: &tags,
+                cgo: Cgo::Off,
                 strings: &strings,
                 arch,
                 offline,

@@ -8,7 +8,7 @@ use lepton_boot_tests::Peer;
 use lepton_boot_tests::cluster::Programs as ClusterPrograms;
 use lepton_builder::arch::Arch;
 use lepton_builder::artifact::Format;
-use lepton_builder::compile::go::{self, GoBuild, GoProgram};
+use lepton_builder::compile::go::{self, Cgo, GoBuild, GoProgram};
 use lepton_builder::fetch::Source;
 use lepton_builder::pypi;
 
@@ -36,6 +36,19 @@ const CRI: &str = "cri";
 const SHUTDOWN: &str = "shutdown";
 /// The client, and the servers, that judge the HTTP router.
 const ROUTE: &str = "route";
+/// The client of go-spiffe.
+const SPIFFE: &str = "spiffe";
+/// SPIRE's programs. The server keeps its data in SQLite, which is C.
+const SPIRE: &str = "spire";
+const SPIRE_TAGS: &[&str] = &["sqlite_omit_load_extension"];
+const SPIRE_PROGRAMS: &[GoProgram<'static>] = &[
+    GoProgram { name: "spire-server", package: "github.com/spiffe/spire/cmd/spire-server" },
+    GoProgram { name: "spire-agent", package: "github.com/spiffe/spire/cmd/spire-agent" },
+    GoProgram {
+        name: "oidc-discovery-provider",
+        package: "github.com/spiffe/spire/support/oidc-discovery-provider",
+    },
+];
 /// What `kubectl top` asks, in a cluster.
 const METRICS: &str = "metrics-server";
 
@@ -57,6 +70,17 @@ pub(crate) fn shutdown_client(context: &Context) -> Result<PathBuf> {
 /// The program with Go's HTTP that judges the router.
 pub(crate) fn route_client(context: &Context) -> Result<PathBuf> {
     own(context, ROUTE)
+}
+
+/// The program with go-spiffe that asks a Workload API as Go services do.
+pub(crate) fn spiffe_client(context: &Context) -> Result<PathBuf> {
+    own(context, SPIFFE)
+}
+
+/// The folder with SPIRE's own programs: the server that identities come from, its provider of keys for OIDC, and the
+/// agent that ours is compared with.
+pub(crate) fn spire(context: &Context) -> Result<PathBuf> {
+    go(context, SPIRE, SPIRE_PROGRAMS)
 }
 
 /// The program that lies in the folder of its pins.
@@ -132,14 +156,19 @@ fn go(context: &Context, name: &str, programs: &[GoProgram<'_>]) -> Result<PathB
 
 /// The same for an architecture.
 fn go_for(context: &Context, name: &str, programs: &[GoProgram<'_>], arch: Arch) -> Result<PathBuf> {
-    // Those of packages/kubernetes/package.toml, so that the two builds share what they compile.
-    let (tags, strings) = if name == KUBERNETES { (TAGS, STRINGS) } else { (&[][..], &[][..]) };
+    let (tags, strings, cgo) = match name {
+        // Those of packages/kubernetes/package.toml, so that the two builds share what they compile.
+        KUBERNETES => (TAGS, STRINGS, Cgo::Off),
+        SPIRE => (SPIRE_TAGS, &[][..], Cgo::On),
+        _ => (&[][..], &[][..], Cgo::Off),
+    };
     let build = GoBuild {
         name,
         folder: &context.catalog.root().join(FOLDER).join("go").join(name),
         programs,
         multi_call: None,
         tags,
+        cgo,
         strings,
         arch,
         offline: matches!(context.source, Source::Offline),

@@ -45,10 +45,14 @@ const CLIENT_GO_VARIABLE: &str = "LEPTON_TEST_CLIENT_GO";
 const SHUTDOWN_VARIABLE: &str = "LEPTON_TEST_SHUTDOWN";
 /// Tells the tests of the router where Go's client and servers are.
 const ROUTE_CLIENT_VARIABLE: &str = "LEPTON_TEST_ROUTE_CLIENT";
+/// Tells the tests of identities where SPIRE's programs are, and the client of go-spiffe.
+const SPIRE_VARIABLE: &str = "LEPTON_TEST_SPIRE";
+const SPIFFE_CLIENT_VARIABLE: &str = "LEPTON_TEST_SPIFFE_CLIENT";
 /// Tool sets that tests look into the store for: judges, networks and certificates, and a container registry.
 const TEST_SETS: [&str; 2] = ["test", "containers"];
 /// Tests that are left out without these.
-const WITH_TOOLS: [&str; 6] = ["with_tools", "namespaces", "registry", "client_go", "godbus", "router"];
+const WITH_TOOLS: [&str; 7] =
+    ["with_tools", "namespaces", "registry", "client_go", "godbus", "router", "spire"];
 
 /// `cargo xtask test`.
 pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
@@ -138,9 +142,9 @@ fn artifacts(
     let out = context.catalog.root().join(OUT).join(image.as_str()).join(arch.name());
     let built = image::build(context, image, arch, &Order::plain(suite.formats, &out))?;
     if suite.command_line {
-        context
-            .progress
-            .line("== command line, network, registry, streams, routes, with real tools and peers");
+        context.progress.line(
+            "== command line, network, registry, streams, routes, identities, with real tools and peers",
+        );
         for set in TEST_SETS {
             context.toolbox().tree(set)?;
         }
@@ -152,7 +156,9 @@ fn artifacts(
             .env(IMAGE_VARIABLE, format!("{image} {arch}"))
             .env(CLIENT_GO_VARIABLE, peers::streaming_client(context)?)
             .env(SHUTDOWN_VARIABLE, peers::shutdown_client(context)?)
-            .env(ROUTE_CLIENT_VARIABLE, peers::route_client(context)?);
+            .env(ROUTE_CLIENT_VARIABLE, peers::route_client(context)?)
+            .env(SPIRE_VARIABLE, peers::spire(context)?)
+            .env(SPIFFE_CLIENT_VARIABLE, peers::spiffe_client(context)?);
         succeed(context, process)?;
         containers::test(context)?;
     }

@@ -27,6 +27,10 @@ pub(crate) const TOOLS: &str = "go";
 pub(crate) const LIBRARY: &str = "golang-1.26-src:all";
 /// No symbol table, no debug information, and no identifier that depends on the build's history.
 const LDFLAGS: &str = "-s -w -buildid=";
+/// With C among it: linked with what C needs, so that it runs beside any C library, too.
+const LDFLAGS_OF_C: &str = " -linkmode=external -extldflags=-static";
+/// Names and users by Go's own code, because what C's library does for them needs files of the machine it was made on.
+const TAGS_OF_C: [&str; 2] = ["netgo", "osusergo"];
 /// Only what is pinned, modules that can be removed again, no path of the machine, and nothing from version control.
 const GOFLAGS: &str = "-mod=readonly -modcacherw -trimpath -buildvcs=false";
 /// Files that pin modules; beside them lies Go code.
@@ -47,12 +51,23 @@ pub struct GoBuild<'a> {
     pub multi_call: Option<&'a str>,
     /// Build tags.
     pub tags: &'a [&'a str],
+    /// Whether C is among what they are made of.
+    pub cgo: Cgo,
     /// Strings that the linker sets: `package.name` and value.
     pub strings: &'a [(&'a str, &'a str)],
     /// What they are for.
     pub arch: Arch,
     /// Whether `go` may not download.
     pub offline: bool,
+}
+
+/// What the modules of programs are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cgo {
+    /// Go alone.
+    Off,
+    /// C as well, compiled by the tool tree's compiler: for programs of the machine that builds, and for no other.
+    On,
 }
 
 /// One program.
@@ -77,6 +92,9 @@ struct Caches {
 impl GoBuild<'_> {
     /// The compiled programs by name, each of pinned modules with the list of those, from the store when they are there.
     pub fn output(&self, toolbox: &Toolbox<'_>) -> Result<Output, CompileError> {
+        if self.cgo == Cgo::On && self.arch != toolbox.host {
+            return Err(CompileError::ForeignC { name: self.name.to_owned(), arch: self.arch });
+        }
         let sources = self.sources()?;
         let key = self.key_of(&sources, toolbox)?;
         if let Some(output) = toolbox.store.output(key)? {
@@ -116,7 +134,7 @@ impl GoBuild<'_> {
             .with_digest("tools", toolbox.key(TOOLS)?)
             .with("arch", self.arch.name())
             .with("flags", GOFLAGS)
-            .with("tags", self.tags.join(","))
+            .with("tags", self.all_tags().join(","))
             .with("ldflags", self.ldflags());
         for program in self.programs {
             key = key.with(program.name, program.package);
@@ -147,12 +165,14 @@ impl GoBuild<'_> {
     fn ldflags(&self) -> String {
         let set = |(name, value): &(&str, &str)| format!(" -X {name}={value}");
         let strings: String = self.strings.iter().map(set).collect();
-        format!("{LDFLAGS}{strings}")
+        let of_c = if self.cgo == Cgo::On { LDFLAGS_OF_C } else { "" };
+        format!("{LDFLAGS}{of_c}{strings}")
     }
 
-    /// Architecture and, but for Go's own code, no C: the program then needs no library of the host.
+    /// Architecture and, but where it is asked for, no C.
     fn target(&self) -> [(&'static str, &'static str); 3] {
-        [("CGO_ENABLED", "0"), ("GOARCH", self.arch.golang()), ("GOOS", "linux")]
+        let has_c = if self.cgo == Cgo::On { "1" } else { "0" };
+        [("CGO_ENABLED", has_c), ("GOARCH", self.arch.golang()), ("GOOS", "linux")]
     }
 
     /// Listing what the programs are made of downloads exactly that, and fails where `go.sum` does not cover it.
@@ -263,8 +283,14 @@ impl GoBuild<'_> {
         Ok(())
     }
 
+    fn all_tags(&self) -> Vec<&str> {
+        let of_c = if self.cgo == Cgo::On { &TAGS_OF_C[..] } else { &[] };
+        [of_c, self.tags].concat()
+    }
+
     fn tag_flags(&self) -> Option<String> {
-        (!self.tags.is_empty()).then(|| format!("-tags={}", self.tags.join(",")))
+        let tags = self.all_tags();
+        (!tags.is_empty()).then(|| format!("-tags={}", tags.join(",")))
     }
 }
 
@@ -289,6 +315,7 @@ mod tests {
             programs: &[GoProgram { name: "one", package: "example.org/one" }],
             multi_call: None,
             tags,
+            cgo: Cgo::Off,
             strings: &[("example.org/one/version.version", "v1.2.3"), ("example.org/one/version.major", "1")],
             arch: Arch::Aarch64,
             offline: false,
@@ -304,6 +331,14 @@ mod tests {
         assert_eq!(build.tag_flags().as_deref(), Some("-tags=notest,grpcnotrace"));
         assert_eq!(self::build(&[]).tag_flags(), None);
         assert_eq!(build.target(), [("CGO_ENABLED", "0"), ("GOARCH", "arm64"), ("GOOS", "linux")]);
+    }
+
+    #[test]
+    fn programs_with_c_are_static_and_need_nothing_of_the_machine() {
+        let build = GoBuild { cgo: Cgo::On, strings: &[], ..build(&["some"]) };
+        assert_eq!(build.ldflags(), "-s -w -buildid= -linkmode=external -extldflags=-static");
+        assert_eq!(build.tag_flags().as_deref(), Some("-tags=netgo,osusergo,some"));
+        assert_eq!(build.target()[0], ("CGO_ENABLED", "1"));
     }
 
     #[test]
