@@ -44,6 +44,12 @@ impl View {
         Self { svids: Vec::new(), bundle, federated: BTreeMap::new(), is_settled: true }
     }
 
+    /// All bundles, the federated ones first.
+    pub(crate) fn bundles(&self) -> impl Iterator<Item = (&TrustDomain, &Bundle)> {
+        let federated = self.federated.iter().map(|(domain, bundle)| (domain, &**bundle));
+        federated.chain([(&self.bundle.trust_domain, &*self.bundle)])
+    }
+
     /// The bundle of a trust domain that the caller may verify others with.
     pub fn bundle_of(&self, trust_domain: &TrustDomain) -> Option<&Bundle> {
         if self.bundle.trust_domain == *trust_domain {
