@@ -7,6 +7,7 @@ use lepton_service_spec::{ContainerSpec, ServiceSpec};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::field::{Field, Place, Reader, plain_fields};
+use crate::identity::Identity;
 use crate::names::{Hostname, Server};
 use crate::network::Network;
 use crate::pods::{Kubelet, Pod};
@@ -51,6 +52,8 @@ table! {
             proxy: Proxy,
             /// The HTTP router, which brings requests to the pods that answer for their host names (docs/routes.md).
             route: Routing,
+            /// The trust domain that the host belongs to, and what its workloads are called (docs/identity.md).
+            identity: Identity,
             /// Kernel settings by name, `"net.ipv4.ip_forward" = 1`; they are set after the image's own.
             sysctl: BTreeMap<SysctlKey, SysctlValue>,
             /// What the consoles show.

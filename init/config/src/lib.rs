@@ -10,6 +10,7 @@ mod document;
 pub mod encoding;
 mod field;
 mod host;
+mod identity;
 pub mod kernel_words;
 mod names;
 mod network;
@@ -32,13 +33,18 @@ pub use host::{
     Console, EtcPath, File, Install, MachineConfig, Mode, State, SysctlKey, SysctlValue, Time, Watchdog,
     WatchdogTimeout,
 };
+pub use identity::{
+    BundleUrl, DeliveryPath, DnsName, Identity, IdentityEntry, IdentityFile, IdentityName, IdentityPath,
+    IdentityServer, JoinToken, JwtTtl, Reload, ReloadSignal, SelectorText, Sha256Digest, Site,
+    TrustDomainName, X509Ttl, X509pop,
+};
 pub use names::{Domain, Hostname, LinkName, LinkRef, Server};
 pub use network::{
     Bond, BondMode, Bridge, Dhcp, LacpRate, Link, Match, Mtu, Network, Route, TransmitHash, Vlan, VlanId,
 };
 pub use pods::{
-    ApiServer, BootstrapToken, CaHash, Kubelet, LabelKey, LabelValue, MaxPods, NodeName, Pod, PodPids, Port,
-    ReservedCpu, ReservedMemory, Taint, TaintParts,
+    ApiServer, Audience, BootstrapToken, CaHash, Kubelet, LabelKey, LabelValue, MaxPods, NodeName, Pod,
+    PodPids, Port, ReservedCpu, ReservedMemory, Taint, TaintParts,
 };
 pub use proxy::{NoProxy, Proxy, ProxyUrl};
 pub use registries::{CaFile, OnlyEndpoints, Registry, RegistryEndpoint, RegistryHost, RegistryUrl};

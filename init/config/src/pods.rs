@@ -15,6 +15,8 @@ use crate::text::{number_type, text_type};
 const MAX_PREFIX: usize = 253;
 /// The part of a label, or of a taint's key, without its prefix; also the value of either.
 const MAX_NAME: usize = 63;
+/// Audiences are names or URLs.
+const MAX_AUDIENCE: usize = 253;
 /// Kubernetes' own prefixes: kubelet may set these labels of its node and no others of them.
 const OWN_LABELS: [&str; 10] = [
     "beta.kubernetes.io/arch",
@@ -52,10 +54,15 @@ table! {
     struct Kubelet {
         required {}
         optional {
-            /// The API server of the cluster to join: `https://HOST[:PORT]`. It takes `token` and `ca-hash`.
+            /// The API server of the cluster to join: `https://HOST[:PORT]`. It takes `ca-hash`, and `token` or `identity`.
             server: Option<ApiServer>,
             /// A bootstrap token (`abcdef.0123456789abcdef`), with which kubelet asks for its certificate. Nothing shows it.
             token: Option<BootstrapToken>,
+            /// Join with the host's identity instead of a token: kubelet shows the API server the JWT-SVID that it has as a
+            /// service of this host (docs/identity.md).
+            identity: Option<bool>,
+            /// The audience that the API server expects in it. Without this key: `kubernetes`.
+            identity_audience: Option<Audience>,
             /// The cluster's certificate authority by the digest of its public key, as `kubeadm token create
             /// --print-join-command` shows it: `sha256:` and 64 hexadecimal digits.
             ca_hash: Option<CaHash>,
@@ -142,6 +149,18 @@ text_type!(
         is_token.then(|| text.to_owned()).ok_or_else(|| message.to_owned())
     },
     pattern = r"^[a-z0-9]{6}\.[a-z0-9]{16}$"
+);
+
+text_type!(
+    /// Whom a JWT-SVID is for.
+    Audience(String),
+    parse = |text| {
+        let is_word = (1..=MAX_AUDIENCE).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        is_word
+            .then(|| text.to_owned())
+            .ok_or_else(|| format!("{text:?} is not an audience: 1 to {MAX_AUDIENCE} visible ASCII characters"))
+    },
+    pattern = r"^[!-~]{1,253}$"
 );
 
 text_type!(
@@ -269,7 +288,7 @@ macro_rules! as_text {
         }
     )+};
 }
-as_text!(ApiServer, BootstrapToken, CaHash, NodeName, LabelKey, LabelValue);
+as_text!(ApiServer, Audience, BootstrapToken, CaHash, NodeName, LabelKey, LabelValue);
 
 impl Taint {
     /// What it is made of.
@@ -306,20 +325,27 @@ impl Check for Pod {
 impl Check for Kubelet {
     /// Without one of these the node would join another cluster, as another node, or none.
     const VITAL: &'static [&'static str] =
-        &["server", "token", "ca-hash", "kubeconfig", "node-name", "taints"];
+        &["server", "token", "identity", "identity-audience", "ca-hash", "kubeconfig", "node-name", "taints"];
 
     fn check(self, place: Place<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let mut refuse = |message: &str| {
             reader.report(place.offset, place.key, message);
             None
         };
-        let joins = [self.server.is_some(), self.token.is_some(), self.ca_hash.is_some()];
+        let has_identity = self.identity == Some(true);
+        if self.token.is_some() && has_identity {
+            return refuse("token and identity are two ways to join: give one of them");
+        }
+        let joins = [self.server.is_some(), self.token.is_some() || has_identity, self.ca_hash.is_some()];
         if joins.contains(&true) && joins.contains(&false) {
-            return refuse("server, token and ca-hash belong together: give all three or none");
+            return refuse("server, ca-hash and token or identity belong together: give all three or none");
+        }
+        if self.identity_audience.is_some() && !has_identity {
+            return refuse("identity-audience belongs to identity = true");
         }
         if self.server.is_some() && self.kubeconfig.is_some() {
             return refuse(
-                "kubeconfig names a server and credentials itself: leave server, token and ca-hash out",
+                "kubeconfig names a server and credentials itself: leave server, token, identity and ca-hash out",
             );
         }
         if self.node_ips.len() > 2 || self.node_ips.iter().filter(|ip| ip.is_ipv4()).count() > 1 {
@@ -343,6 +369,32 @@ mod tests {
         {
             let message = bad.parse::<BootstrapToken>().unwrap_err();
             assert!(bad.is_empty() || !message.contains(&format!("{bad:?}")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_cluster_is_joined_in_one_way() {
+        let digits = "0".repeat(64);
+        let base = format!("[kubelet]\nserver = \"https://a\"\nca-hash = \"sha256:{digits}\"\n");
+        let token = "token = \"abcdef.0123456789abcdef\"\n";
+        for (text, problem) in [
+            (format!("{base}{token}"), None),
+            (format!("{base}identity = true\n"), None),
+            (format!("{base}identity = true\nidentity-audience = \"https://a\"\n"), None),
+            (base.clone(), Some("belong together")),
+            (format!("{base}{token}identity = true\n"), Some("two ways to join")),
+            (format!("{base}{token}identity-audience = \"a\"\n"), Some("belongs to identity")),
+            (format!("{base}identity = true\nidentity-audience = \"a b\"\n"), Some("not an audience")),
+            ("[kubelet]\nidentity = true\n".to_owned(), Some("belong together")),
+        ] {
+            let parsed = crate::parse("x", &text);
+            match problem {
+                None => assert_eq!(parsed.problems, [], "{text}"),
+                Some(problem) => {
+                    assert!(parsed.problems[0].to_string().contains(problem), "{:?}", parsed.problems);
+                    assert_eq!(parsed.config.kubelet.identity, None, "{text}");
+                }
+            }
         }
     }
 

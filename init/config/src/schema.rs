@@ -63,7 +63,7 @@ lepton.config=https://edge:secret@boot.example/edge-1.toml
 - At most 120 KiB, 5 redirects (never from `https` to `http`), 30 seconds for each attempt. Attempts follow each other after 0.5 seconds, then twice as long each time: 2 seconds at most while the ready line waits, 60 later.
 - The ready line waits for the config, but 30 seconds at most. Then the host is ready without it, `config.errors` and `lepton status` say why, and the config is applied when it comes.
 
-What a running host can take from it is applied: host name, files, kernel settings, services (new ones start, changed ones start anew, those that are gone stop), network and time (the service `network` starts anew; addresses stay meanwhile), registries (the service `runtime` starts anew; containers go on), pods and the cluster (the service `kubelet` starts anew; pods go on), routes (requests under way go on), and an installation when `/var` is in memory.
+What a running host can take from it is applied: host name, files, kernel settings, services (new ones start, changed ones start anew, those that are gone stop), network and time (the service `network` starts anew; addresses stay meanwhile), registries (the service `runtime` starts anew; containers go on), pods and the cluster (the service `kubelet` starts anew; pods go on), routes (requests under way go on), the identity (workloads keep what they have until there is something new), and an installation when `/var` is in memory.
 Files that another source has written stay.
 `state.disk`, `console` and `watchdog` have an effect at the start only; in a fetched config they are mistakes.
 

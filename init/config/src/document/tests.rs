@@ -196,6 +196,34 @@ fn everything() {
             chain = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
             key = "-----BEGIN PRIVATE KEY-----\nMIIB\n-----END PRIVATE KEY-----\n"
 
+            [identity]
+            trust-domain = "example.org"
+            servers = ["192.0.2.1:8081", "spire.example:8081"]
+            trust-bundle-url = "https://boot.example/bundle.pem"
+            trust-bundle-sha256 = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+            join-token = "0c1f2b5e-6d3a-4f7e-8a9b-1c2d3e4f5a6b"
+            site = "rack-7"
+
+            [[identity.entries]]
+            path = "/web"
+            selectors = ["unix:uid:1000", "lepton:service:web"]
+            dns-names = ["web.example"]
+            x509-ttl-s = 3600
+            jwt-ttl-s = 300
+
+            [[identity.files]]
+            spiffe-id = "spiffe://example.org/web"
+            certificate = "/run/web/cert.pem"
+            key = "/run/web/key.pem"
+            bundle = "/run/web/bundle.pem"
+            uid = 1000
+            gid = 1000
+            mode = "0400"
+
+            [identity.files.reload]
+            service = "web"
+            signal = "SIGHUP"
+
             [sysctl]
             "kernel.core_pattern" = "core"
             "net.ipv4.ip_forward" = "1"
@@ -245,7 +273,7 @@ server = "x"
 
             [network.links.match]
             mac = "52:54:00:12:34:56"
-            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, pods, kubelet, registries, proxy, route, sysctl, console, watchdog)
+            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, pods, kubelet, registries, proxy, route, identity, sysctl, console, watchdog)
             ! x.toml:2: hostname: "edge 1" is not a host name: use letters, digits and hyphens, with dots between labels, at most 64 characters (RFC 1123)
             ! x.toml:4: network.dns[1]: "192.0.2.530" is not an IP address
             ! x.toml:4: network.dns[2]: 192.0.2.53 is given already in line 4; this one is left out
@@ -472,15 +500,15 @@ fn a_broken_table_leaves_the_others() {
     check(
         "[time]\nservers = [\"a\"]\n[time]\nservers = [\"b\"]\n",
         &expect![[r#"
-        [time]
-        servers = ["a"]
-        ! x.toml:3: duplicate key
-    "#]],
+            [time]
+            servers = ["a"]
+            ! x.toml:3: duplicate key
+        "#]],
     );
     check(
         "[[files]]\npath = \"/etc/a\"\ncontent = '''\nnever closed\n[time]\nservers = [\"a\"]\n",
         &expect![[r#"
-        ! x.toml:6: invalid multi-line literal string, expected `'`
-    "#]],
+            ! x.toml:6: invalid multi-line literal string, expected `'`
+        "#]],
     );
 }
