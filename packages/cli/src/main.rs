@@ -1,5 +1,5 @@
 //! `lepton`: asks PID 1 of this host, and shows the answer as a table or as JSON; starts the installer and the command
-//! lines of containers and of pods.
+//! lines of containers, of pods and of the host's identity.
 //!
 //! Exit codes: 0 done; 1 PID 1 refused or cannot be reached; 2 the command line is wrong; 3 there is no such service.
 
@@ -20,6 +20,8 @@ use options::{Command, Options};
 const INSTALLER: &str = "/usr/bin/lepton-install";
 /// The program of the package `runtime`.
 const CONTAINERS: &str = "/usr/bin/lepton-ctr";
+/// The program of the package `identity` for people.
+const IDENTITY: &str = "/usr/bin/lepton-id";
 /// The program of the package `kubelet`.
 const PODS: &str = "/usr/bin/lepton-pods";
 /// PID 1 refused, or cannot be reached.
@@ -99,6 +101,7 @@ fn run(options: &Options) -> Result<(), Failure> {
         }
         Command::Install(arguments) => return Err(become_other(INSTALLER, "install", arguments)),
         Command::Containers(arguments) => return Err(become_other(CONTAINERS, "runtime", arguments)),
+        Command::Identity(arguments) => return Err(become_other(IDENTITY, "identity", arguments)),
         Command::Pods(arguments) => return Err(become_other(PODS, "kubelet", arguments)),
         Command::Previous { name, lines } => return Ok(previous::show(name, *lines, &mut output)?),
         Command::Ask(request) => request,
@@ -142,7 +145,7 @@ fn logs_of_pod(
 /// Becomes the program of a package, whose exit code and lines are then this program's; comes back only when that fails.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the installer and the command lines of containers and pods are programs of their own, and take the place of this one"
+    reason = "the installer and the command lines of containers, pods and identity are programs of their own, and take the place of this one"
 )]
 fn become_other(program: &'static str, package: &'static str, arguments: &[String]) -> Failure {
     Failure::Start { program, package, error: process::Command::new(program).args(arguments).exec() }

@@ -25,6 +25,7 @@ usage: lepton [-o json] COMMAND
   exec ...            a program in a pod: short for lepton pods exec
   port-forward ...    a pod's port on this host: short for lepton pods port-forward
   ctr ...             images and containers of this host; see lepton ctr --help
+  id ...              the identity of this host; see lepton id --help
   reset-state         empty the state partition at the next boot
   install [--check] [--wipe] DISK
                       put the running system, started from CD or network, on a disk
@@ -33,10 +34,10 @@ usage: lepton [-o json] COMMAND
                       state that is on the disk
 
 exit codes: 0 done, 1 refused or out of reach, 2 wrong usage, 3 no such service;
-ctr and pods have their own";
+ctr, id and pods have their own";
 
 /// What other programs do, with arguments of their own.
-const OTHERS: [&str; 4] = ["ctr", "pods", "exec", "port-forward"];
+const OTHERS: [&str; 5] = ["ctr", "id", "pods", "exec", "port-forward"];
 
 /// What shall be done, and how it is shown.
 #[derive(Debug, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Logs { name: LogName, follow: bool, lines: Option<u32> },
     /// Start the containers' command line with these arguments.
     Containers(Vec<String>),
+    /// Start the command line of the host's identity with these arguments.
+    Identity(Vec<String>),
     /// Start the pods' command line with these arguments.
     Pods(Vec<String>),
     /// Start the installer with these arguments.
@@ -87,13 +90,17 @@ impl Options {
                     let word = word.string()?;
                     let format = if json { &["-o", "json"][..] } else { &[] };
                     let mut rest: Vec<String> = format.iter().map(|&word| word.to_owned()).collect();
-                    if !["ctr", "pods"].contains(&word.as_str()) {
+                    if !["ctr", "id", "pods"].contains(&word.as_str()) {
                         rest.push(word.clone());
                     }
                     for word in parser.raw_args()? {
                         rest.push(word.string()?);
                     }
-                    let command = if word == "ctr" { Command::Containers(rest) } else { Command::Pods(rest) };
+                    let command = match word.as_str() {
+                        "ctr" => Command::Containers(rest),
+                        "id" => Command::Identity(rest),
+                        _ => Command::Pods(rest),
+                    };
                     return Ok(Self { command, json });
                 }
                 Value(word) => words.push(word.string()?),
@@ -169,6 +176,11 @@ mod tests {
             Command::Containers(containers)
         );
         assert_eq!(parse(&["ctr"]).unwrap().command, Command::Containers(vec![]));
+        let identity = ["-o", "json", "status", "--help"].map(str::to_owned).to_vec();
+        assert_eq!(
+            parse(&["-o", "json", "id", "status", "--help"]).unwrap().command,
+            Command::Identity(identity)
+        );
         let pods = |words: &[&str]| Command::Pods(words.iter().map(|&word| word.to_owned()).collect());
         assert_eq!(parse(&["pods"]).unwrap().command, pods(&[]));
         assert_eq!(

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::places::Places;
+use crate::role::Role;
 
 const API_VERSION: &str = "kubelet.config.k8s.io/v1beta1";
 const KIND: &str = "KubeletConfiguration";
@@ -33,7 +34,7 @@ const CIPHERS: [&str; 6] = [
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inputs<'a> {
     pub(crate) kubelet: &'a Kubelet,
-    pub(crate) is_alone: bool,
+    pub(crate) role: &'a Role,
     pub(crate) host: Host,
     pub(crate) places: &'a Places,
     pub(crate) node_name: &'a str,
@@ -50,7 +51,8 @@ pub(crate) struct Configuration {
 
 /// The configuration.
 pub(crate) fn make(inputs: &Inputs<'_>) -> Result<Configuration, Failure> {
-    let Inputs { kubelet, is_alone, host, places, .. } = inputs;
+    let Inputs { kubelet, role, host, places, .. } = inputs;
+    let is_alone = role.is_alone();
     let reserved = reserved(kubelet, *host);
     let mut document = json!({
         "apiVersion": API_VERSION,
@@ -105,7 +107,7 @@ pub(crate) fn make(inputs: &Inputs<'_>) -> Result<Configuration, Failure> {
         "registerWithTaints": kubelet.taints.iter().map(taint).collect::<Vec<_>>(),
     });
     let mut map = std::mem::take(document.as_object_mut().expect("it is written above"));
-    map.append(&mut if *is_alone { alone(places) } else { joined(*host) });
+    map.append(&mut if is_alone { alone(places) } else { joined(*host, role) });
     let settings = Settings::parse(kubelet.settings.as_deref());
     let settings =
         settings.map_err(|source| Failure::Config { key: "settings", message: source.to_string() })?;
@@ -126,11 +128,12 @@ fn alone(places: &Places) -> Map<String, Value> {
     fields.as_object().cloned().unwrap_or_default()
 }
 
-fn joined(host: Host) -> Map<String, Value> {
+fn joined(host: Host, role: &Role) -> Map<String, Value> {
     let fields = json!({
         "address": if host.has_ipv6 { "::" } else { "0.0.0.0" },
         "authorization": { "mode": "Webhook" },
-        "rotateCertificates": true,
+        // With it kubelet would show nothing but a certificate, and none of its kubeconfig's credentials.
+        "rotateCertificates": role.has_certificate(),
         "serverTLSBootstrap": true,
     });
     fields.as_object().cloned().unwrap_or_default()
@@ -185,8 +188,8 @@ fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
 }
 
 /// kubelet's arguments: what its file has no field for.
-pub(crate) fn arguments(inputs: &Inputs<'_>, is_bootstrap: bool) -> Vec<OsString> {
-    let Inputs { kubelet, places, .. } = inputs;
+pub(crate) fn arguments(inputs: &Inputs<'_>) -> Vec<OsString> {
+    let Inputs { kubelet, role, places, .. } = inputs;
     let mut arguments: Vec<OsString> = Vec::new();
     let mut add = |name: &str, value: OsString| {
         let mut argument = OsString::from(format!("--{name}="));
@@ -197,9 +200,9 @@ pub(crate) fn arguments(inputs: &Inputs<'_>, is_bootstrap: bool) -> Vec<OsString
     add("root-dir", places.state.clone().into());
     add("cert-dir", places.certificates().into());
     add("hostname-override", inputs.node_name.into());
-    if !inputs.is_alone {
+    if !role.is_alone() {
         add("kubeconfig", places.kubeconfig().into());
-        if is_bootstrap {
+        if matches!(role, Role::Token { .. }) {
             add("bootstrap-kubeconfig", places.bootstrap().into());
         }
         let labels = labels(kubelet);

@@ -31,20 +31,34 @@ pub(crate) fn prepare(role: &Role, node_name: &str, places: &Places) -> Result<(
             files::write(&places.client_ca(), ca.as_bytes())?;
             files::write(&places.kubeconfig(), text.as_bytes()).map(|_| ())
         }
+        Role::Identity { server, ca_hash, audience } => {
+            if !places.identity.exists() {
+                let message = "this image has no package \"identity\"".to_owned();
+                return Err(Failure::Config { key: "identity", message });
+            }
+            let ca = authority(server, ca_hash, places)?;
+            let text = kubeconfig::with_identity(server, &ca, &places.identity, audience);
+            files::write(&places.kubeconfig(), text.as_bytes()).map(|_| ())
+        }
         Role::Token { server, token, ca_hash } => {
-            // Asked once: a node that has joined starts without its API server, too.
-            let kept = places.certificates().join("cluster-ca.pem");
-            let ca = match std::fs::read_to_string(&kept) {
-                Ok(ca) => ca,
-                Err(_) => wait_for(server, || discovery::authority(server, ca_hash)),
-            };
-            files::make_folder(&places.certificates())?;
-            files::write(&kept, ca.as_bytes())?;
-            files::write(&places.client_ca(), ca.as_bytes())?;
+            let ca = authority(server, ca_hash, places)?;
             let text = kubeconfig::with_token(server, &ca, token);
             files::write(&places.bootstrap(), text.as_bytes()).map(|_| ())
         }
     }
+}
+
+/// The cluster's authority; it is asked for once, so that a node that has joined starts without its API server, too.
+fn authority(server: &str, ca_hash: &str, places: &Places) -> Result<String, Failure> {
+    let kept = places.certificates().join("cluster-ca.pem");
+    let ca = match std::fs::read_to_string(&kept) {
+        Ok(ca) => ca,
+        Err(_) => wait_for(server, || discovery::authority(server, ca_hash)),
+    };
+    files::make_folder(&places.certificates())?;
+    files::write(&kept, ca.as_bytes())?;
+    files::write(&places.client_ca(), ca.as_bytes())?;
+    Ok(ca)
 }
 
 /// Tries until it works: servers and networks come back.

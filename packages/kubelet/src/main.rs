@@ -64,11 +64,11 @@ fn run(places: &Places) -> Result<u8, Failure> {
         hosts::name(&places.hosts, &node_name)?;
     }
     let inputs =
-        Inputs { kubelet: &config.kubelet, is_alone, host: Host::look(), places, node_name: &node_name };
+        Inputs { kubelet: &config.kubelet, role: &role, host: Host::look(), places, node_name: &node_name };
     let Configuration { document, shutdown } = configuration::make(&inputs)?;
     files::write(&places.configuration(), serde_json::Value::Object(document).to_string().as_bytes())?;
     files::make_folder(&places.people)?;
-    let arguments = configuration::arguments(&inputs, matches!(role, Role::Token { .. }));
+    let arguments = configuration::arguments(&inputs);
     let mut said = Vec::new();
     let mut sync = || sync(&config, places, &mut said);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

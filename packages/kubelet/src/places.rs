@@ -19,6 +19,8 @@ pub(crate) struct Places {
     pub(crate) network_of_cluster: PathBuf,
     /// The program.
     pub(crate) kubelet: PathBuf,
+    /// The identity agent, which gives kubelet its JWT-SVIDs.
+    pub(crate) identity: PathBuf,
     /// Where kubelet finds the programs that it calls.
     pub(crate) path: String,
     /// The container runtime.
@@ -42,6 +44,7 @@ impl Places {
             network_of_image: "/usr/share/lepton/etc/cni/net.d/99-bridge.conflist".into(),
             network_of_cluster: "/etc/cni/net.d/10-pods.conflist".into(),
             kubelet: "/usr/bin/kubelet".into(),
+            identity: "/usr/bin/identity".into(),
             path: "/usr/lib/kubelet:/usr/bin".to_owned(),
             runtime: "/run/lepton/runtime.sock".into(),
             run: "/run/lepton/kubelet".into(),

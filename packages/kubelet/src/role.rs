@@ -2,6 +2,8 @@
 
 use lepton_config::{Kubelet, MachineConfig};
 
+/// Whom the API server expects JWT-SVIDs to be for, unless it is said.
+const AUDIENCE: &str = "kubernetes";
 /// What a host is called that nobody named; several may be called so.
 const UNNAMED: &str = "lepton";
 
@@ -19,6 +21,15 @@ pub(crate) enum Role {
         /// Digest of the public key of its authority.
         ca_hash: String,
     },
+    /// From a cluster that trusts who gives this host its identity.
+    Identity {
+        /// Its API server.
+        server: String,
+        /// Digest of the public key of its authority.
+        ca_hash: String,
+        /// Whom the JWT-SVIDs are for that it expects.
+        audience: String,
+    },
     /// From a cluster that a kubeconfig describes.
     Kubeconfig(String),
 }
@@ -29,6 +40,19 @@ impl Role {
         if let Some(text) = &kubelet.kubeconfig {
             return Self::Kubeconfig(text.clone());
         }
+        if let (Some(server), Some(true), Some(ca_hash)) =
+            (&kubelet.server, kubelet.identity, &kubelet.ca_hash)
+        {
+            return Self::Identity {
+                server: server.to_string(),
+                ca_hash: ca_hash.to_string(),
+                audience: kubelet
+                    .identity_audience
+                    .as_ref()
+                    .map_or(AUDIENCE, |text| text.as_str())
+                    .to_owned(),
+            };
+        }
         match (&kubelet.server, &kubelet.token, &kubelet.ca_hash) {
             (Some(server), Some(token), Some(ca_hash)) => Self::Token {
                 server: server.to_string(),
@@ -37,6 +61,11 @@ impl Role {
             },
             _ => Self::Alone,
         }
+    }
+
+    /// Whether kubelet has a certificate to show to its API server, which it asks for and renews by itself.
+    pub(crate) fn has_certificate(&self) -> bool {
+        matches!(self, Self::Token { .. } | Self::Kubeconfig(_))
     }
 
     /// Whether there is no API server.
@@ -51,6 +80,7 @@ impl std::fmt::Debug for Role {
         match self {
             Self::Alone => f.write_str("Alone"),
             Self::Token { server, .. } => write!(f, "Token({server})"),
+            Self::Identity { server, .. } => write!(f, "Identity({server})"),
             Self::Kubeconfig(_) => f.write_str("Kubeconfig"),
         }
     }
@@ -105,6 +135,15 @@ mod tests {
         let role = Role::of(&config(&text).kubelet);
         assert!(matches!(role, Role::Token { .. }));
         assert!(!format!("{role:?}").contains("0123456789abcdef"), "{role:?}");
+        let text =
+            format!("[kubelet]\nserver = \"https://a\"\nidentity = true\nca-hash = \"sha256:{digits}\"");
+        let audience = |text: &str| match Role::of(&config(text).kubelet) {
+            Role::Identity { audience, .. } => audience,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(audience(&text), "kubernetes");
+        assert_eq!(audience(&format!("{text}\nidentity-audience = \"https://a\"")), "https://a");
+        assert!(!Role::of(&config(&text).kubelet).has_certificate());
         let role = Role::of(&config("[kubelet]\nkubeconfig = \"secret\"").kubelet);
         assert_eq!(format!("{role:?}"), "Kubeconfig");
     }

@@ -12,10 +12,15 @@ fn kubelet(text: &str) -> Kubelet {
     parsed.config.kubelet
 }
 
-fn made(kubelet: &Kubelet, is_alone: bool) -> (Result<Value, Failure>, Vec<String>) {
+fn token() -> Role {
+    let (server, ca_hash) = ("https://a".to_owned(), "sha256:0".to_owned());
+    Role::Token { server, token: "secret".to_owned(), ca_hash }
+}
+
+fn made(kubelet: &Kubelet, role: &Role) -> (Result<Value, Failure>, Vec<String>) {
     let places = Places::of_host();
-    let inputs = Inputs { kubelet, is_alone, host: HOST, places: &places, node_name: "edge-1" };
-    let words = arguments(&inputs, !is_alone).into_iter().map(|word| word.into_string().unwrap());
+    let inputs = Inputs { kubelet, role, host: HOST, places: &places, node_name: "edge-1" };
+    let words = arguments(&inputs).into_iter().map(|word| word.into_string().unwrap());
     (make(&inputs).map(|made| Value::Object(made.document)), words.collect())
 }
 
@@ -25,7 +30,7 @@ fn pretty(value: &Value) -> String {
 
 #[test]
 fn a_host_alone() {
-    let (document, arguments) = made(&kubelet(""), true);
+    let (document, arguments) = made(&kubelet(""), &Role::Alone);
     expect_file!["golden/alone.json"].assert_eq(&pretty(&document.unwrap()));
     expect_file!["golden/alone.arguments"].assert_eq(&(arguments.join("\n") + "\n"));
 }
@@ -46,20 +51,32 @@ fn a_node_of_a_cluster() {
         max-pods = 30
         pod-pids-max = 1000
     "#;
-    let (document, arguments) = made(&kubelet(text), false);
+    let (document, arguments) = made(&kubelet(text), &token());
     expect_file!["golden/joined.json"].assert_eq(&pretty(&document.unwrap()));
     expect_file!["golden/joined.arguments"].assert_eq(&(arguments.join("\n") + "\n"));
 }
 
 #[test]
+fn a_node_that_joins_with_its_identity_has_no_certificate_to_show() {
+    let (server, ca_hash) = ("https://a".to_owned(), "sha256:0".to_owned());
+    let role = Role::Identity { server, ca_hash, audience: "kubernetes".to_owned() };
+    let (document, arguments) = made(&kubelet(""), &role);
+    let document = document.unwrap();
+    assert_eq!(document["rotateCertificates"], false);
+    assert_eq!(document["serverTLSBootstrap"], true);
+    assert!(arguments.iter().any(|word| word == "--kubeconfig=/var/lib/kubelet/kubeconfig"));
+    assert!(!arguments.iter().any(|word| word.starts_with("--bootstrap")), "{arguments:?}");
+}
+
+#[test]
 fn settings_come_last_and_field_by_field() {
     let text = "settings = \"\"\"\nkind: KubeletConfiguration\nevictionHard: {pid.available: 1%}\nmaxPods: 5\n\"\"\"";
-    let document = made(&kubelet(text), true).0.unwrap();
+    let document = made(&kubelet(text), &Role::Alone).0.unwrap();
     assert_eq!(document["maxPods"], 5);
     assert_eq!(document["evictionHard"]["pid.available"], "1%");
     assert_eq!(document["evictionHard"]["nodefs.available"], "10%");
     for (text, message) in [("- a", "fields of a"), ("kind: Pod", "kind: it is \"Pod\""), ("a: [", "line ")] {
-        let error = made(&kubelet(&format!("settings = {text:?}")), true).0.unwrap_err().to_string();
+        let error = made(&kubelet(&format!("settings = {text:?}")), &Role::Alone).0.unwrap_err().to_string();
         assert!(error.starts_with("kubelet.settings: ") && error.contains(message), "{error}");
     }
 }

@@ -1,4 +1,7 @@
-//! kubeconfigs: the one that a token opens, and the authority of one that people give. Pure.
+//! kubeconfigs: the one that a token opens, the one that says who gives kubelet its JWT-SVIDs, and the authority of one
+//! that people give. Pure.
+
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,14 +12,30 @@ use crate::failure::Failure;
 
 /// A kubeconfig (JSON is YAML) with a token; it is a secret.
 pub(super) fn with_token(server: &str, ca: &str, token: &str) -> String {
+    document(server, ca, &json!({ "name": "bootstrap", "user": { "token": token } }))
+}
+
+/// A kubeconfig without a secret: it names the program (client.authentication.k8s.io/v1) that asks the host's Workload API
+/// for a JWT-SVID whenever kubelet needs one.
+pub(super) fn with_identity(server: &str, ca: &str, program: &Path, audience: &str) -> String {
+    let exec = json!({
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": program,
+        "args": ["kubelet-credential", "--audience", audience],
+        "interactiveMode": "Never",
+    });
+    document(server, ca, &json!({ "name": "identity", "user": { "exec": exec } }))
+}
+
+fn document(server: &str, ca: &str, user: &Value) -> String {
     let document = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{ "name": "cluster", "cluster": {
             "server": server, "certificate-authority-data": STANDARD.encode(ca),
         } }],
-        "users": [{ "name": "bootstrap", "user": { "token": token } }],
-        "contexts": [{ "name": "join", "context": { "cluster": "cluster", "user": "bootstrap" } }],
+        "users": [user],
+        "contexts": [{ "name": "join", "context": { "cluster": "cluster", "user": user["name"] } }],
         "current-context": "join",
     });
     document.to_string()
@@ -61,6 +80,19 @@ mod tests {
     #[test]
     fn a_kubeconfig_gives_back_its_authority() {
         assert_eq!(authority(&with_token("https://a", CA, "t")).unwrap(), CA);
+    }
+
+    #[test]
+    fn with_an_identity_there_is_a_program_and_no_secret() {
+        let text = with_identity("https://a", CA, Path::new("/usr/bin/identity"), "kubernetes");
+        assert_eq!(authority(&text).unwrap(), CA);
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["contexts"][0]["context"]["user"], document["users"][0]["name"]);
+        let exec = &document["users"][0]["user"]["exec"];
+        assert_eq!(exec["command"], "/usr/bin/identity");
+        assert_eq!(exec["args"], json!(["kubelet-credential", "--audience", "kubernetes"]));
+        assert_eq!(exec["interactiveMode"], "Never");
+        assert_eq!(document["users"][0]["user"].as_object().unwrap().len(), 1);
     }
 
     #[test]

@@ -45,6 +45,9 @@ fn identity(role: &Role, node_name: &str) -> Value {
         Role::Token { server, ca_hash, .. } => {
             json!({ "server": server, "ca-hash": ca_hash, "node": node_name })
         }
+        Role::Identity { server, ca_hash, .. } => {
+            json!({ "server": server, "ca-hash": ca_hash, "identity": true, "node": node_name })
+        }
         Role::Kubeconfig(text) => {
             let digest: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
             json!({ "kubeconfig": format!("sha256:{digest}"), "node": node_name })
@@ -64,6 +67,18 @@ mod tests {
 
     fn token(server: &str, token: &str) -> Role {
         Role::Token { server: server.to_owned(), token: token.to_owned(), ca_hash: "sha256:0".to_owned() }
+    }
+
+    #[test]
+    fn a_certificate_is_of_no_use_to_a_host_that_joins_with_its_identity() {
+        let by_token = identity(&token("https://a", "1"), "n");
+        let (server, ca_hash) = ("https://a".to_owned(), "sha256:0".to_owned());
+        let by_identity = |audience: &str| {
+            let audience = audience.to_owned();
+            identity(&Role::Identity { server: server.clone(), ca_hash: ca_hash.clone(), audience }, "n")
+        };
+        assert_ne!(by_token, by_identity("kubernetes"));
+        assert_eq!(by_identity("other"), by_identity("kubernetes"));
     }
 
     #[test]
