@@ -104,7 +104,6 @@ impl fmt::Debug for Attestors {
 
 /// Why nothing is said of a process at all.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub(crate) enum AttestError {
     #[error(transparent)]
     Peer(#[from] PeerError),

@@ -133,13 +133,13 @@ pub(crate) fn cgroup_of(text: &str) -> Option<&str> {
 }
 
 /// Field 22. The name in field 2 is in parentheses, and may hold spaces and parentheses itself.
-fn start_of(text: &str) -> Option<u64> {
+pub(crate) fn start_of(text: &str) -> Option<u64> {
     let (_, rest) = text.rsplit_once(')')?;
     rest.split_ascii_whitespace().nth(19)?.parse().ok()
 }
 
 /// Second numbers of the lines `Uid:` and `Gid:`.
-fn user_of(text: &str) -> Option<(u32, u32)> {
+pub(crate) fn user_of(text: &str) -> Option<(u32, u32)> {
     let effective = |name: &str| {
         let line = text.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_ascii_whitespace().nth(1)?.parse().ok()

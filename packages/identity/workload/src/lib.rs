@@ -5,6 +5,10 @@
 
 pub mod attest;
 mod connection;
+mod control;
+pub mod delivery;
+#[doc(hidden)]
+pub mod fuzz;
 mod host;
 mod identities;
 mod listen;

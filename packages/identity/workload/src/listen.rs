@@ -18,7 +18,7 @@ use crate::connection::Connection;
 use crate::host::Host;
 use crate::observer::{Event, Observer};
 use crate::origin::{Origin, SERVICES, service_of};
-use crate::peer::{Descriptor, Peer};
+use crate::peer::Peer;
 use crate::slots::{Owner, Slots};
 
 /// After a failure that is the host's, such as no free descriptor.
@@ -66,7 +66,7 @@ impl Incoming {
     fn admit(&self, stream: UnixStream) -> Option<Connection> {
         let uid = stream.peer_cred().ok().map(|it| it.uid());
         let turned_away = |why: &str| self.observer.saw(&Event::TurnedAway { uid, why });
-        let peer = match Peer::of(&stream, &self.host, Descriptor::Best) {
+        let peer = match Peer::of(&stream, &self.host) {
             Ok(peer) => peer,
             Err(error) => {
                 turned_away(&error.to_string());

@@ -27,8 +27,7 @@ pub enum Origin {
 
 /// Why that is not known. Such a process gets nothing.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OriginError {
+pub(crate) enum OriginError {
     /// It cannot be read.
     #[error("cannot read where the process comes from")]
     Read(#[from] io::Error),
@@ -69,7 +68,7 @@ impl Origin {
 
 /// A path from the root without tricks: one outside of what can be seen from here begins with `/..`, and that of a removed
 /// cgroup ends in a remark.
-fn is_plain(path: &str) -> bool {
+pub(crate) fn is_plain(path: &str) -> bool {
     path.starts_with('/')
         && !path.ends_with(" (deleted)")
         && !path.split('/').any(|part| part == ".." || part == ".")

@@ -260,7 +260,8 @@ async fn tokens_are_validated() {
     );
 
     let expired = running.cache.token(&web, "a", -90).token.expose().to_owned();
-    let unknown = sign(&stranger, &"spiffe://stranger.example/a".parse().unwrap());
+    let of_stranger = "spiffe://stranger.example/a".parse().unwrap();
+    let unknown = sign(&stranger, &of_stranger);
     // Whoever signs for another trust domain than its own is nobody.
     let spoofed = sign(&stranger, &web);
     let damaged = format!("{}A", &good[..good.len() - 1]);

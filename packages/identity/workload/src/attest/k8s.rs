@@ -111,7 +111,7 @@ fn of_container(container: &Container) -> Found {
 }
 
 /// What kubelet knows besides.
-fn of_pod(pod: &Pod, found: &mut Found) {
+pub(crate) fn of_pod(pod: &Pod, found: &mut Found) {
     found.add(NAME, "sa", &pod.spec.service_account_name);
     found.add(NAME, "node-name", &pod.spec.node_name);
     labels(&pod.metadata.labels, found);

@@ -4,13 +4,11 @@
 //! The kernel says in which cgroup the process is, which nobody but root can choose; PID 1 says over its control socket that
 //! the cgroup is one of its services' and that the service runs. The same program started elsewhere is in another cgroup.
 
-mod control;
-
 use std::path::PathBuf;
 
 use super::{Attestor, Finding, Found, Subject};
-use crate::origin::{Origin, is_below, service_of};
-use control::Control;
+use crate::control::Control;
+use crate::origin::{Origin, SERVICES, is_below, service_of};
 
 const NAME: &str = "lepton";
 
@@ -50,17 +48,22 @@ impl Attestor for Lepton {
                 }
             };
             let Some(main) = main else {
-                found.fail(format!("PID 1 runs no service {name}"), true);
+                found.fail(format!("PID 1 runs no service {name}"), false);
                 return found;
             };
             // PID 1 names the process that it started: that one's cgroup is the service's.
-            let top = format!("{}/{name}", crate::origin::SERVICES);
+            let top = format!("{SERVICES}/{name}");
             match subject.host.cgroup(main) {
                 Ok(Some(of_main)) if is_below(&of_main, &top) => {
                     found.add(NAME, "service", name);
                     found.add(NAME, "cgroup", cgroup);
                 }
-                _ => found.fail(format!("process {main} of the service {name} is not in its cgroup"), true),
+                Ok(_) => {
+                    found.fail(format!("process {main} of the service {name} is not in its cgroup"), false)
+                }
+                Err(error) => {
+                    found.fail(format!("cannot read the cgroup of the service {name}: {error}"), true)
+                }
             }
             found
         })

@@ -106,7 +106,10 @@ impl Unix {
 
 /// Names by number of a file like /etc/passwd or /etc/group (passwd(5), group(5)); the first name of a number counts.
 fn names(path: &Path) -> BTreeMap<u32, String> {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    names_of(&fs::read_to_string(path).unwrap_or_default())
+}
+
+pub(crate) fn names_of(text: &str) -> BTreeMap<u32, String> {
     let mut names = BTreeMap::new();
     for line in text.lines() {
         let mut fields = line.split(':');

@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why PID 1 could not be asked.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ControlError {
+pub(crate) enum ControlError {
     #[error("cannot talk to {path}: {source}")]
     Socket { path: String, source: io::Error },
     #[error("no answer for {} s", PATIENCE.as_secs())]
@@ -27,18 +27,18 @@ pub(super) enum ControlError {
 
 /// PID 1.
 #[derive(Debug)]
-pub(super) struct Control {
+pub(crate) struct Control {
     socket: PathBuf,
     link: Mutex<Option<BufReader<UnixStream>>>,
 }
 
 impl Control {
-    pub(super) fn new(socket: PathBuf) -> Self {
+    pub(crate) fn new(socket: PathBuf) -> Self {
         Self { socket, link: Mutex::new(None) }
     }
 
     /// The main process of a service that runs; none when there is no such service, or it does not run.
-    pub(super) async fn main_process(&self, name: &str) -> Result<Option<u32>, ControlError> {
+    pub(crate) async fn main_process(&self, name: &str) -> Result<Option<u32>, ControlError> {
         let request = Request::Service { name: name.to_owned() };
         match self.ask(&request).await? {
             Answer::Service(status) => {
