@@ -1,5 +1,6 @@
 //! Public keys: as SubjectPublicKeyInfo (RFC 5280) on one side, as their numbers for JWK (RFC 7517) on the other.
 
+use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::oid_registry::Oid;
 use x509_parser::prelude::FromDer;
 use x509_parser::x509::SubjectPublicKeyInfo;
@@ -101,6 +102,16 @@ impl PublicKey {
         Self::of_info(&info)
     }
 
+    /// The key that a certificate is asked for (PKCS#10). Nothing is verified: whoever asks has shown otherwise who it is.
+    pub fn from_request(der: &[u8]) -> Result<Self, PublicKeyError> {
+        let read = X509CertificationRequest::from_der(der);
+        let (rest, request) = read.map_err(|_| PublicKeyError::Malformed)?;
+        if !rest.is_empty() {
+            return Err(PublicKeyError::Malformed);
+        }
+        Self::of_info(&request.certification_request_info.subject_pki)
+    }
+
     pub(crate) fn of_info(info: &SubjectPublicKeyInfo<'_>) -> Result<Self, PublicKeyError> {
         match info.algorithm.algorithm.as_bytes() {
             EC => {
@@ -199,6 +210,8 @@ mod tests {
             let key = PublicKey::from_spki(&spki).unwrap();
             assert_eq!(key.to_spki(), spki);
             assert!(belongs(&key, &pair.serialize_der()));
+            let request = rcgen::CertificateParams::default().serialize_request(&pair).unwrap();
+            assert_eq!(PublicKey::from_request(request.der()).as_ref(), Ok(&key));
             let other = rcgen::KeyPair::generate_for(algorithm).unwrap();
             assert!(!belongs(&key, &other.serialize_der()));
             assert!(PublicKey::from_spki(&[&spki[..], &[0]].concat()).is_err(), "nothing may follow");
