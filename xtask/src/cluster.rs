@@ -20,7 +20,7 @@ use crate::conformance;
 use crate::context::{CommandResult, Context};
 use crate::exit::BadArgument;
 use crate::image::{self, Order};
-use crate::peers;
+use crate::peers::{self, Spire};
 
 /// Images and folders of clusters.
 pub(crate) const OUT: &str = "out/cluster";
@@ -37,9 +37,9 @@ pub(crate) fn cluster(command: &ClusterCommand, cli: &Cli) -> CommandResult {
         ClusterCommand::Programs { arch } => {
             let context = Context::new(cli, false)?;
             let (_, arch) = context.target(&Target { image: None, arch: arch.clone() })?;
-            let programs = peers::cluster(&context, arch)?;
-            let Programs { etcd, kubernetes, kube_proxy, coredns, metrics_server } = programs;
-            for path in [etcd, kubernetes, kube_proxy, coredns, metrics_server] {
+            let programs = peers::cluster(&context, arch, Spire::Made)?;
+            let Programs { etcd, kubernetes, kube_proxy, coredns, metrics_server, spire } = programs;
+            for path in [etcd, kubernetes, kube_proxy, coredns, metrics_server].into_iter().chain(spire) {
                 context.progress.line(&path.display().to_string());
             }
             Ok(ExitCode::SUCCESS)
@@ -61,7 +61,7 @@ pub(crate) fn cluster(command: &ClusterCommand, cli: &Cli) -> CommandResult {
 /// Starts a cluster and keeps it until Ctrl-C.
 fn up(options: &ClusterOptions, cli: &Cli) -> CommandResult {
     let context = Context::new(cli, false)?;
-    let (mut cluster, folder) = start(&context, options)?;
+    let (mut cluster, folder) = start(&context, options, Spire::LeftOut)?;
     let kubeconfig = folder.path().join("kubeconfig");
     context.progress.line(&format!(
         "the cluster runs; in another terminal:\n\n  cargo xtask cluster run -- kubectl get nodes,pods -A\n\n\
@@ -86,7 +86,8 @@ fn test(names: &[String], all: bool, options: &ClusterOptions, cli: &Cli) -> Com
         }
     }
     let context = Context::new(cli, false)?;
-    let (mut cluster, _folder) = start(&context, options)?;
+    let spire = if cluster::needs_spire(names) { Spire::Made } else { Spire::LeftOut };
+    let (mut cluster, _folder) = start(&context, options, spire)?;
     let failed = cluster::run(&mut cluster, names, all, &mut std::io::stderr())?;
     let specs = if all && names.is_empty() {
         context.progress.line("== Kubernetes' own specs");
@@ -114,7 +115,7 @@ fn run(command: &[String], cli: &Cli) -> CommandResult {
 }
 
 /// Builds what is needed and starts a cluster in a folder of its own, which goes with it.
-fn start(context: &Context, options: &ClusterOptions) -> Result<(Cluster, Scratch)> {
+fn start(context: &Context, options: &ClusterOptions, with: Spire) -> Result<(Cluster, Scratch)> {
     if !(1..=MOST_NODES).contains(&options.nodes) {
         return Err(
             BadArgument(format!("a cluster has 1 to {MOST_NODES} nodes, not {}", options.nodes)).into()
@@ -128,7 +129,7 @@ fn start(context: &Context, options: &ClusterOptions) -> Result<(Cluster, Scratc
     let pxe = images.join(format!("{}.pxe", built.locked.stem()));
     let cmdline = &built.locked.plan().cmdline;
     let kernel = Kernel::new(&pxe.join(arch.direct_boot_kernel()), &pxe.join("initrd"), cmdline);
-    let programs = peers::cluster(context, arch)?;
+    let programs = peers::cluster(context, arch, with)?;
     let tools = context.toolbox().tree("test")?;
     let folder =
         Scratch::new_in(&parent, "run-").with_context(|| format!("cannot write to {}", parent.display()))?;

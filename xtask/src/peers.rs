@@ -176,8 +176,15 @@ fn go_for(context: &Context, name: &str, programs: &[GoProgram<'_>], arch: Arch)
     Ok(build.output(&context.toolbox())?.dir().to_owned())
 }
 
+/// Whether a cluster has SPIRE's programs, which take long to compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Spire {
+    Made,
+    LeftOut,
+}
+
 /// The programs of a cluster: those of the control plane for this machine, those of pods for its nodes.
-pub(crate) fn cluster(context: &Context, arch: Arch) -> Result<ClusterPrograms> {
+pub(crate) fn cluster(context: &Context, arch: Arch, with: Spire) -> Result<ClusterPrograms> {
     let control = &[
         GoProgram { name: "kube-apiserver", package: "k8s.io/kubernetes/cmd/kube-apiserver" },
         GoProgram {
@@ -197,6 +204,10 @@ pub(crate) fn cluster(context: &Context, arch: Arch) -> Result<ClusterPrograms> 
         kube_proxy: go_for(context, KUBERNETES, proxy, arch)?.join("kube-proxy"),
         coredns: go_for(context, "coredns", coredns, arch)?.join("coredns"),
         metrics_server: go_for(context, METRICS, metrics, arch)?.join(METRICS),
+        spire: match with {
+            Spire::Made => Some(spire(context)?),
+            Spire::LeftOut => None,
+        },
     })
 }
 

@@ -76,6 +76,8 @@ pub(crate) const TESTS: &[Test] = &[
     always("node", PC, node::alone).with(&[Peer::NodeTests]),
     with_all("node-aarch64", ARM, node::alone).with(&[Peer::NodeTests]),
     with_all("node-life", ANY, node::life).with(&[Peer::NodeTests]),
+    always("identity", PC, node::identity).with(&[Peer::NodeTests]),
+    with_all("identity-aarch64", ARM, node::identity).with(&[Peer::NodeTests]),
     with_all("node-route", ANY, node::route).with(&[Peer::NodeTests]),
     with_all("node-drain", ANY, node::drain).with(&[Peer::NodeTests]),
     always("runtime-containers", ANY, runtime::containers).with(&[Peer::RuntimeTests]),

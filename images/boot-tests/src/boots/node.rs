@@ -4,6 +4,7 @@
 //! The image `node-tests` has a shell on its console, which does what a person would do.
 
 mod drain;
+mod identity;
 mod life;
 mod pods;
 mod route;
@@ -16,6 +17,7 @@ use crate::guest::{Guest, GuestError};
 use crate::machine::{Kernel, Machine, Network};
 use crate::runner::Peer;
 pub(super) use drain::drain;
+pub(super) use identity::identity;
 pub(super) use life::life;
 pub(super) use route::route;
 

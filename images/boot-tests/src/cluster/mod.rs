@@ -13,6 +13,7 @@ mod manifests;
 mod node;
 mod pki;
 mod running;
+mod spire;
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -29,7 +30,7 @@ use serde_json::Value;
 use crate::guest::GuestError;
 use crate::machine::Kernel;
 
-pub use cases::{list, run};
+pub use cases::{list, needs_spire, run};
 use control::Control;
 use field::Field;
 pub use field::MOST_NODES;
@@ -62,6 +63,8 @@ pub struct Programs {
     pub coredns: PathBuf,
     /// metrics-server, for the nodes.
     pub metrics_server: PathBuf,
+    /// Folder with spire-server and oidc-discovery-provider, for this machine, where a case needs them.
+    pub spire: Option<PathBuf>,
 }
 
 /// What a cluster is made from.
@@ -242,7 +245,13 @@ impl Cluster {
         self.start_spare(&join)
     }
 
-    fn start_spare(&mut self, join: &Join) -> Result<String, ClusterError> {
+    /// The name that such a node has.
+    pub(crate) fn spare(&self) -> String {
+        format!("node-{}", self.setup.nodes + 1)
+    }
+
+    /// Adds that node, which joins as it is told.
+    pub(crate) fn start_spare(&mut self, join: &Join) -> Result<String, ClusterError> {
         let number = self.setup.nodes + 1;
         let data = self.setup.folder.join("data");
         let node = Node::start(&self.setup, &self.field, number, join, &data)?;

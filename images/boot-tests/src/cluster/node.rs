@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::control::DNS;
 use super::field::{Field, SERVER, address, tap};
+use super::spire::{ADDRESS, TRUST_DOMAIN};
 use super::{ClusterError, Setup};
 use crate::guest::Guest;
 use crate::machine::{Bus, Disk, DiskFormat, Firmware, Machine, Network, Writes};
@@ -27,8 +28,27 @@ pub(crate) enum Join {
         /// Digest of the authority's public key.
         ca_hash: String,
     },
+    /// By the identity that SPIRE's server gives the host.
+    Identity {
+        /// Digest of the public key of the cluster's authority.
+        ca_hash: String,
+        /// The trust bundle of the server.
+        bundle: String,
+        /// A token of the server.
+        token: String,
+    },
     /// By a kubeconfig, of which this is the text.
     Kubeconfig(String),
+}
+
+impl Join {
+    /// The digest that is in it.
+    pub(crate) fn ca_hash(&self) -> String {
+        match self {
+            Self::Token { ca_hash, .. } | Self::Identity { ca_hash, .. } => ca_hash.clone(),
+            Self::Kubeconfig(_) => String::new(),
+        }
+    }
 }
 
 /// One node.
@@ -121,7 +141,17 @@ fn config(number: usize, join: &Join) -> String {
              [[registries.endpoints]]\nurl = \"http://{at}\"\n"
             )
         });
+    let identity = match join {
+        Join::Identity { bundle, token, .. } => format!(
+            "\n[identity]\ntrust-domain = \"{TRUST_DOMAIN}\"\nservers = [\"{ADDRESS}\"]\njoin-token = \"{token}\"\n\
+             trust-bundle = '''\n{bundle}'''\n"
+        ),
+        _ => String::new(),
+    };
     let join = match join {
+        Join::Identity { ca_hash, .. } => {
+            format!("server = \"https://{SERVER}:6443\"\nidentity = true\nca-hash = \"{ca_hash}\"\n")
+        }
         Join::Token { token, ca_hash } => {
             format!("server = \"https://{SERVER}:6443\"\ntoken = \"{token}\"\nca-hash = \"{ca_hash}\"\n")
         }
@@ -143,7 +173,7 @@ disk = "/dev/vda"
 labels = {{ "example.org/rack" = "r{number}" }}
 taints = ["example.org/rack=r{number}:PreferNoSchedule"]
 zone = "{zone}"
-
+{identity}
 {registries}"#,
         address = address(number),
         zone = zone(number),
@@ -166,6 +196,17 @@ mod tests {
         assert_eq!(value["registries"].as_array().map(Vec::len), Some(3));
         assert_eq!(value["registries"][2]["endpoints"][0]["url"].as_str(), Some("http://localhost:5000"));
         assert_eq!(value["network"]["links"][0]["addresses"][0].as_str(), Some("192.0.2.12/24"));
+        let join = Join::Identity {
+            ca_hash: digest.clone(),
+            bundle: "-----BEGIN CERTIFICATE-----\n".to_owned(),
+            token: "secret".to_owned(),
+        };
+        let value: toml::Value = toml::from_str(&config(2, &join)).unwrap();
+        assert_eq!(value["kubelet"]["identity"].as_bool(), Some(true));
+        assert_eq!(value["kubelet"]["ca-hash"].as_str(), Some(digest.as_str()));
+        assert_eq!(value["identity"]["servers"][0].as_str(), Some(ADDRESS));
+        assert_eq!(value["identity"]["trust-bundle"].as_str(), Some("-----BEGIN CERTIFICATE-----\n"));
+        assert_eq!(value["registries"].as_array().map(Vec::len), Some(3));
         let text = config(3, &Join::Kubeconfig("{\"a\": \"b\"}\n".to_owned()));
         let value: toml::Value = toml::from_str(&text).unwrap();
         assert_eq!(value["kubelet"]["kubeconfig"].as_str(), Some("{\"a\": \"b\"}\n"));

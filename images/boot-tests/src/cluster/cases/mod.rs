@@ -2,6 +2,7 @@
 //!
 //! Each case has a namespace of its own and asks through kubectl alone, as a person would.
 
+mod identity;
 mod limits;
 mod nodes;
 mod outage;
@@ -31,7 +32,7 @@ struct Case {
     run: fn(&mut Try<'_>) -> Result<(), ClusterError>,
 }
 
-const CASES: [Case; 16] = [
+const CASES: [Case; 17] = [
     Case { name: "nodes", run: nodes::registered },
     Case { name: "scale", run: workloads::scale },
     Case { name: "services", run: services::services },
@@ -47,8 +48,17 @@ const CASES: [Case; 16] = [
     Case { name: "outage", run: outage::outage },
     Case { name: "kubeconfig", run: nodes::kubeconfig },
     Case { name: "renewal", run: renewal::renewal },
+    Case { name: IDENTITY, run: identity::identity },
     Case { name: "power-cut", run: nodes::power_cut },
 ];
+
+/// The case that needs SPIRE's programs.
+const IDENTITY: &str = "identity";
+
+/// Whether the cases whose name contains one of `names`, or all, need SPIRE's programs.
+pub fn needs_spire(names: &[String]) -> bool {
+    names.is_empty() || names.iter().any(|name| IDENTITY.contains(name.as_str()))
+}
 
 /// The names of all cases, in the order in which they run.
 pub fn list() -> impl Iterator<Item = &'static str> {
