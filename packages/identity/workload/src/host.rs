@@ -54,13 +54,19 @@ impl Namespace {
 }
 
 impl Default for Host {
+    /// The host as PID 1 sees it. Who may not look at PID 1 (that needs CAP_SYS_PTRACE) takes its own view for the host's:
+    /// then processes with another view of mounts are no processes of the host, and get less, not more.
     fn default() -> Self {
-        Self::of_process(1)
+        let host = Self::of_process(1);
+        match host.namespace(1, Namespace::Mount) {
+            Ok(_) => host,
+            Err(_) => Self::of_process(std::process::id()),
+        }
     }
 }
 
 impl Host {
-    /// The host as the process of that number sees it: PID 1, but in tests.
+    /// The host as the process of that number sees it.
     pub fn of_process(first: u32) -> Self {
         Self { proc: "/proc".into(), first }
     }

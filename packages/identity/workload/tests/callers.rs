@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == children::CHILD) {
         return children::run(&arguments[1..]);
     }
-    let cases: [Case; 16] = [
+    let cases: [Case; 17] = [
         ("a process of the host", processes::host),
         ("another user", processes::other_user),
         ("a process that became another user", processes::became_another_user),
@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         ("a number that came to mean another process", processes::reused_number),
         ("a service, and its program outside of it", services::service),
         ("services that PID 1 does not know", services::unknown),
+        ("a service that is told of new files", services::reload),
         ("a pod", pods::pod),
         ("pods that nobody knows", pods::unknown),
     ];

@@ -24,6 +24,9 @@ async fn a_source_follows_rotations() {
     let running = start();
     let id = running.cache.register("/web", "main", &[&own()]);
     running.cache.federate(Authority::new("other.example"));
+    // The source tries again and again what is wrong; this says it.
+    let client = WorkloadApiClient::connect_to(endpoint(&running)).await.unwrap();
+    assert_eq!(client.fetch_x509_context().await.unwrap().svids().len(), 1);
     let source = X509Source::builder().endpoint(endpoint(&running)).build();
     let source = timeout(SOON, source).await.unwrap().unwrap();
     let svid = source.svid().unwrap();

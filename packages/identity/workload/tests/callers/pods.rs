@@ -48,7 +48,7 @@ struct Host {
     running: Running,
     cri: Cri,
     kubelet: Kubelet,
-    folder: tempfile::TempDir,
+    _folder: tempfile::TempDir,
 }
 
 impl Host {
@@ -63,7 +63,7 @@ impl Host {
         running.cache.register("/web", "", &["k8s:ns:shop", "k8s:sa:web", "k8s:container-name:web"]);
         // What a process of the host with this user would have.
         running.cache.register("/host", "", &[&format!("unix:uid:{}", own_uid())]);
-        Self { running, cri, kubelet, folder }
+        Self { running, cri, kubelet, _folder: folder }
     }
 
     fn add(&self, container: &str, sandbox: &str) {
@@ -181,9 +181,17 @@ pub(crate) fn unknown(runtime: &Runtime) -> Outcome {
     });
     assert_eq!(host.call(&cgroup), LATER);
     assert_eq!(host.running.cache.last(), [""; 0]);
+    drop(host);
     // The runtime does not answer.
-    std::fs::remove_file(host.folder.path().join("cri.sock")).unwrap();
-    host.cri.change(|_, pod| pod.metadata.as_mut().unwrap().namespace = "shop".to_owned());
-    host.has_no_host_selectors();
+    let running = {
+        let _entered = runtime.enter();
+        let nowhere = std::path::Path::new("/nowhere/cri.sock");
+        Running::new(Attestors::new().with(Unix::default()).with(K8s::new(nowhere, None)))
+    };
+    running.cache.register("/host", "", &[&format!("unix:uid:{}", own_uid())]);
+    let mut child = Process::start(&mut command(&program(), "call", &running.socket()));
+    cgroup.take(&child);
+    assert_eq!(child.answer(), LATER);
+    assert_eq!(running.cache.last(), [""; 0]);
     Ok(())
 }

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use lepton_control::{Answer, ErrorKind, Request, ServiceState, ServiceStatus};
+use lepton_workload_api::Host;
 use lepton_workload_api::attest::{Attestors, lepton::Lepton, unix::Unix};
+use lepton_workload_api::delivery::{ReloadSignal, Reloader};
 use tokio::runtime::Runtime;
 
 use super::children::{Process, command};
@@ -159,6 +161,26 @@ pub(crate) fn service(runtime: &Runtime) -> Outcome {
     assert_eq!(call("call", None), DENIED);
     let other = Cgroup::make("/lepton-test/lepton/web")?;
     assert_eq!(call("call", Some(&other)), DENIED);
+    Ok(())
+}
+
+pub(crate) fn reload(runtime: &Runtime) -> Outcome {
+    use std::os::unix::process::ExitStatusExt as _;
+    let cgroup = Cgroup::make("/lepton/web")?;
+    let (running, init, folder) = start(runtime);
+    let socket = folder.path().join("control.sock");
+    let reloader = Reloader::new(socket, Host::of_process(std::process::id()));
+    let reload = |signal| runtime.block_on(reloader.reload("web", signal)).map_err(|error| error.to_string());
+    assert_eq!(reload(ReloadSignal::Hup).unwrap_err(), "the service web does not run");
+    let mut main = Process::start(&mut command(&program(), "sleep", &running.socket()));
+    init.set("web", Some(main.child.id()));
+    // A process outside of the service is told nothing, whatever its number.
+    assert_eq!(reload(ReloadSignal::Hup).unwrap_err(), "the service web does not run");
+    cgroup.take(&main);
+    reload(ReloadSignal::Usr1).unwrap();
+    assert_eq!(main.child.wait().unwrap().signal(), Some(libc::SIGUSR1));
+    // It has ended, and PID 1 does not know yet.
+    assert!(reload(ReloadSignal::Hup).is_err());
     Ok(())
 }
 

@@ -30,6 +30,8 @@ impl Authority {
     pub(crate) fn issue(&self, id: &SpiffeId, hint: &str) -> X509Svid {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        // The crate `spiffe` wants it said.
+        params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
