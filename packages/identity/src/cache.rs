@@ -130,6 +130,16 @@ impl Cache {
         self.held().bundle_of(domain)
     }
 
+    /// Told each time that something has changed.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.held().changes()
+    }
+
+    /// The SVID of a workload that is good, and the bundle that goes with it; of several the oldest entry's.
+    pub(crate) fn identity(&self, id: &SpiffeId) -> Option<(Arc<X509Svid>, Arc<Bundle>)> {
+        self.held().identity(id, self.clock.now())
+    }
+
     /// Everything, for people.
     pub(crate) fn show(&self) -> Vec<Shown> {
         self.held().show()

@@ -11,6 +11,7 @@ mod audit;
 mod authority;
 mod cache;
 mod clock;
+mod delivery;
 mod encoded;
 mod fetch;
 mod files;
@@ -37,7 +38,8 @@ use lepton_workload_api::attest::Attestors;
 use lepton_workload_api::attest::k8s::{K8s, KubeletAt};
 use lepton_workload_api::attest::lepton::Lepton;
 use lepton_workload_api::attest::unix::Unix;
-use lepton_workload_api::{Server, Settings};
+use lepton_workload_api::delivery::Reloader;
+use lepton_workload_api::{Host, Server, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -111,6 +113,8 @@ async fn run(places: Places) -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::bind(settings)?;
     let (commands, orders) = mpsc::channel(16);
     admin::start(Arc::new(Admin { shared: Arc::clone(&shared), commands }), &places.admin);
+    let reloader = Reloader::new(places.control.clone(), Host::default());
+    tokio::spawn(delivery::run(Arc::clone(&shared), reloader));
     tokio::spawn(tell_when_ready(Arc::clone(&shared)));
     tokio::spawn(stay_alive());
 

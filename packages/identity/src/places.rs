@@ -5,6 +5,7 @@ use std::path::PathBuf;
 /// What the command line says.
 pub(crate) const USAGE: &str = "\
 usage: identity [OPTION VALUE]... [--allow-insecure-bootstrap]
+       identity kubelet-credential --audience NAME [--workload SOCKET]
   --machine-config FILE    the host's machine config [/run/lepton/config.toml]
   --data FOLDER            what must survive a restart [/var/lib/lepton/identity]
   --admin SOCKET           where the agent is asked and told [/run/lepton/identity/admin.sock]

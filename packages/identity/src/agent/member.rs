@@ -140,13 +140,14 @@ impl Agent {
         let Some(member) = &mut self.member else { return Ok(false) };
         let now = self.clock.now();
         let waits = member.again.is_some_and(|again| Instant::now() < again);
-        if member.due.is_due(now) && !waits {
-            if let Err(error) = self.renew().await {
-                if let Some(member) = &mut self.member {
-                    member.again = Some(Instant::now() + RETRY);
-                }
-                return Err(error);
+        if member.due.is_due(now)
+            && !waits
+            && let Err(error) = self.renew().await
+        {
+            if let Some(member) = &mut self.member {
+                member.again = Some(Instant::now() + RETRY);
             }
+            return Err(error);
         }
         let Some(member) = &mut self.member else { return Ok(false) };
         let authority: Arc<dyn Authority> = Arc::clone(&member.pool) as _;

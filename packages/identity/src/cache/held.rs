@@ -47,6 +47,8 @@ pub(super) struct Held {
     is_known: bool,
     /// Whether the disk has another state.
     is_changed: bool,
+    /// Counts changes.
+    changes: watch::Sender<u64>,
 }
 
 impl Held {
@@ -59,7 +61,19 @@ impl Held {
             watchers: BTreeMap::new(),
             is_known: false,
             is_changed: false,
+            changes: watch::Sender::new(0),
         }
+    }
+
+    pub(super) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    pub(super) fn identity(&self, id: &SpiffeId, now: UnixSeconds) -> Option<(Arc<X509Svid>, Arc<Bundle>)> {
+        let slots = self.slots.values().filter(|slot| slot.entry.spiffe_id == *id);
+        let slots = slots.filter_map(|slot| Some((slot.entry.created_at, good(slot, now)?)));
+        let (_, svid) = slots.min_by_key(|(created_at, _)| *created_at)?;
+        Some((Arc::clone(svid), self.bundle()))
     }
 
     /// Takes an update; names of entries that are gone or have become others.
@@ -270,6 +284,7 @@ impl Held {
 
     /// Tells those whose view has changed. Whoever has gone is forgotten.
     pub(super) fn tell(&mut self, now: UnixSeconds) {
+        self.changes.send_modify(|count| *count += 1);
         self.watchers.retain(|_, sender| sender.receiver_count() > 0);
         for (selectors, sender) in &self.watchers {
             let view = self.view(selectors, now);
