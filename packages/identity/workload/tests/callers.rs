@@ -4,6 +4,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
+    clippy::unwrap_used,
     reason = "this is a test; it starts itself as a client, and reports by itself"
 )]
 

@@ -1,5 +1,7 @@
 //! What one client can take from the others: nothing.
 
+#![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! What the SPIFFE Workload API says of each call, on a real socket, with this process as the caller.
 
+#![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
+
 mod support;
 
 use std::collections::BTreeMap;
