@@ -50,18 +50,13 @@ pub(super) fn error(status: &Status) -> AuthorityError {
     }
 }
 
-/// The message, with the causes that the transport has.
+/// The server's message; of an error of the transport the innermost cause, as what is around it says no more.
 fn said(status: &Status) -> String {
-    let mut text = status.message().to_owned();
-    let mut source = std::error::Error::source(status);
-    while let Some(error) = source {
-        let cause = error.to_string();
-        if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        source = error.source();
+    let mut inner = std::error::Error::source(status);
+    while let Some(source) = inner.and_then(std::error::Error::source) {
+        inner = Some(source);
     }
-    text
+    inner.map_or_else(|| status.message().to_owned(), ToString::to_string)
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::convert;
 use super::denied::error;
+use super::tls::said;
 use crate::attest::NodeAttestor;
 use crate::authority::{AuthorityError, Chain, Csr, Entry};
 
@@ -64,10 +65,10 @@ impl Link {
             .keep_alive_timeout(PONG)
             .keep_alive_while_idle(true);
         let connected = tokio::time::timeout(CONNECT, endpoint.connect_with_connector(dial)).await;
-        let failed = |why: String| AuthorityError::Unavailable(format!("cannot connect to {address}: {why}"));
+        let failed = |why: String| AuthorityError::Unavailable(format!("cannot connect: {why}"));
         match connected {
             Ok(Ok(channel)) => Ok(Self { channel }),
-            Ok(Err(error)) => Err(failed(chain_of(&error))),
+            Ok(Err(error)) => Err(failed(cause(&error))),
             Err(_) => Err(failed(format!("no answer within {} seconds", CONNECT.as_secs()))),
         }
     }
@@ -235,15 +236,13 @@ async fn answered<T>(
         .await
 }
 
-/// An error with all its causes.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
+/// The innermost cause: what is around it says no more than that it was a connection.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
     }
-    text
+    inner.to_string()
 }
 
 /// Messages of ours, one after the other, as the server asks for them.
@@ -276,14 +275,14 @@ impl Service<Uri> for Dial {
     fn call(&mut self, _: Uri) -> Self::Future {
         let Self { address, tls } = self.clone();
         Box::pin(async move {
-            let stream = TcpStream::connect(&*address).await?;
+            let stream = TcpStream::connect(&*address).await.map_err(|error| error.to_string())?;
             stream.set_nodelay(true)?;
             // It is no part of how the server is verified, but the protocol wants one.
             let host = address.rsplit_once(':').map_or(&*address, |(host, _)| host);
             let host = host.trim_start_matches('[').trim_end_matches(']');
             let name = ServerName::try_from(host.to_owned())
                 .unwrap_or_else(|_| ServerName::IpAddress(Ipv6Addr::LOCALHOST.into()));
-            Ok(TokioIo::new(tls.connect(name, stream).await?))
+            Ok(TokioIo::new(tls.connect(name, stream).await.map_err(|error| said(&error))?))
         })
     }
 }

@@ -111,6 +111,18 @@ impl ServerCertVerifier for Verifier {
 #[error("the server is not who it should be: {0}")]
 pub(crate) struct NotTrusted(String);
 
+/// What a handshake failed by, for people: rustls shows what a verifier says as a value of Rust.
+pub(super) fn said(error: &std::io::Error) -> String {
+    let of_rustls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match of_rustls {
+        Some(rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(why)))) => why.to_string(),
+        Some(rustls::Error::AlertReceived(alert)) => {
+            format!("the server has ended the handshake: {alert:?}")
+        }
+        _ => error.to_string(),
+    }
+}
+
 fn other(error: NotTrusted) -> rustls::Error {
     rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
 }
