@@ -109,6 +109,15 @@ pub(crate) enum AttestError {
     Peer(#[from] PeerError),
     #[error(transparent)]
     Origin(#[from] OriginError),
+    #[error("the process went to another cgroup meanwhile")]
+    Moved,
+}
+
+impl AttestError {
+    /// Whether it may go well when the caller asks again.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Moved)
+    }
 }
 
 /// What all attestors found out.
@@ -161,7 +170,7 @@ impl Attestors {
         }
         // All that was read was of this process, as it lives still and is where it was.
         if Origin::of(host, peer.pid)? != origin {
-            return Err(OriginError::Cgroup(None).into());
+            return Err(AttestError::Moved);
         }
         peer.check(host)?;
         Ok(attested)

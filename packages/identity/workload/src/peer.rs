@@ -50,8 +50,8 @@ pub(crate) enum PeerError {
     #[error("the process that connected has ended")]
     Gone,
     /// It ended before it could be looked at, or is hidden.
-    #[error("cannot look at the process that connected")]
-    Hidden(#[source] io::Error),
+    #[error("cannot look at the process that connected: {0} (hint: this needs CAP_SYS_PTRACE)")]
+    Hidden(io::Error),
     /// It is another user by now.
     #[error("the process became another user after it connected")]
     OtherUser,

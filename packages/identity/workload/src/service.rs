@@ -70,7 +70,8 @@ impl<I: Identities> Service<I> {
         match self.attestors.attest(peer, &self.host).await {
             Ok(attested) => record.attested(attested),
             Err(error) => {
-                return Err(record.refused(&Refusal::new(Code::PermissionDenied, error.to_string())));
+                let code = if error.may_pass() { Code::Unavailable } else { Code::PermissionDenied };
+                return Err(record.refused(&Refusal::new(code, error.to_string())));
             }
         }
         Ok(Admitted { from, record, turn })

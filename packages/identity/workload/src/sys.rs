@@ -8,12 +8,9 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
-use libc::{SO_PEERGROUPS, SOL_SOCKET, c_int, socklen_t};
+use libc::{SO_PEERGROUPS, SO_PEERPIDFD, SOL_SOCKET, socklen_t};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-
-/// `SO_PEERPIDFD` on x86 and arm (Linux 6.5); musl's headers, and so libc's, may lack it.
-const SO_PEERPIDFD: c_int = 77;
 
 /// A descriptor of the process that connected (pidfd_open(2)): it never means another one.
 ///
