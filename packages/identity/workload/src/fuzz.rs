@@ -99,3 +99,28 @@ pub fn claims(bytes: &[u8], id: &SpiffeId, is_own: bool) -> usize {
     assert!(is_own || count <= 3);
     count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_ones_are_taken() {
+        let id = "0123456789abcdef".repeat(4);
+        for (text, is) in [
+            (format!("0::/kubepods/besteffort/poda-1/{id}/below\n"), true),
+            (format!("4:memory:/\n0::/pods/{id}/{id}\n"), true),
+            ("0::/lepton/web\n".to_owned(), true),
+            ("0::/lepton/web (deleted)\n".to_owned(), false),
+            ("0::/\n".to_owned(), false),
+        ] {
+            assert_eq!(proc(text.as_bytes()), is, "{text}");
+        }
+        assert_eq!(pods(br#"{"items":[{"metadata":{"uid":"a"}},{"metadata":{}},{}]}"#), 1);
+        assert_eq!(pods(br#"{"items":null}"#), 0);
+        let owner = "spiffe://example.org/web".parse().unwrap();
+        let text = br#"{"sub":"spiffe://example.org/web","exp":1,"iat":1,"x":[{}]}"#;
+        assert_eq!((claims(text, &owner, true), claims(text, &owner, false)), (5, 3));
+        assert!(!cri(&format!("/pods/{id}/{id}"), b"", b""));
+    }
+}
