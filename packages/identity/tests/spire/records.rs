@@ -30,6 +30,7 @@ fn audit(field: &Field) {
     let refused = Workload::start(agent.client(&field.programs.client, &["watch"]));
     refused.until("a refusal", SOON, |line| line["kind"] == "refused");
     drop(refused);
+    until("the workload's SVID", SOON, || agent.status().is_some_and(|status| status.svids == 1));
     agent.id(&["refresh"]).good();
     agent.id(&["leave"]).good();
     agent.until(State::Left, SOON);
