@@ -87,6 +87,10 @@ impl Agent {
         shared: impl FnOnce(TrustDomain) -> Arc<Shared>,
     ) -> Result<Self, crate::local::LocalError> {
         files::make_folder(&places.data)?;
+        for path in [places.identity(), places.cache(), places.local(), places.left(), places.host_id()] {
+            // What a power cut has left of a write is nothing.
+            files::clean(&path)?;
+        }
         let host_id = crate::local::host_id(&places.product_uuid, &places.host_id())?;
         let (settings, problems) = config.read();
         problems.iter().for_each(|problem| say(format_args!("{problem}")));
@@ -185,7 +189,8 @@ impl Agent {
         let before = std::mem::replace(&mut self.settings, settings);
         self.next_sync = Instant::now();
         self.shared.set_files(&self.settings.files);
-        if let Some(local) = &self.local {
+        // On the way to a server workloads keep what they had, whatever is listed now.
+        if let Some(local) = self.local.as_ref().filter(|_| self.settings.servers.is_empty()) {
             local.set_entries(&self.settings.entries, &self.node());
         }
         let is_other = before.membership != self.settings.membership;
@@ -258,7 +263,13 @@ impl Agent {
         files::wipe(&self.places.left()).map_err(failed)?;
         self.has_left = false;
         self.joining = JoinState { trust: self.joining.trust.take(), ..JoinState::new(Some(attestor)) };
-        self.join_now(actor).await.map_err(|error| member::refusal(&error))?;
+        if !self.shared.state().serves() {
+            self.shared.enter(State::Joining);
+        }
+        if let Err(error) = self.join_now(actor).await {
+            self.not_joined(&error);
+            return Err(member::refusal(&error));
+        }
         self.step().await;
         Ok(())
     }

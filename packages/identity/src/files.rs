@@ -65,22 +65,27 @@ pub(crate) fn write(path: &Path, content: &[u8]) -> Result<(), FileError> {
     put().map_err(failed("write", path))
 }
 
+/// Overwrites and removes what an interrupted [`write`] of a file has left, if it has.
+pub(crate) fn clean(path: &Path) -> Result<(), FileError> {
+    wipe_one(&fresh(path))
+}
+
 /// Overwrites and removes a file, if it is there, with what an interrupted [`write`] of it has left.
 pub(crate) fn wipe(path: &Path) -> Result<(), FileError> {
-    for path in [path, &fresh(path)] {
-        let gone = || {
-            overwrite(&OpenOptions::new().write(true).open(path)?)?;
-            fs::remove_file(path)?;
-            sync_folder(path)
-        };
-        match gone() {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("wipe", path)(error));
-            }
-            _ => {}
-        }
+    wipe_one(&fresh(path))?;
+    wipe_one(path)
+}
+
+fn wipe_one(path: &Path) -> Result<(), FileError> {
+    let gone = || {
+        overwrite(&OpenOptions::new().write(true).open(path)?)?;
+        fs::remove_file(path)?;
+        sync_folder(path)
+    };
+    match gone() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("wipe", path)(error)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn fresh(path: &Path) -> PathBuf {

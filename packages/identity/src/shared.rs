@@ -46,6 +46,8 @@ pub(crate) struct Shared {
     facts: Mutex<Facts>,
     state: watch::Sender<State>,
     files: watch::Sender<Arc<[IdentityFile]>>,
+    /// What PID 1 was told last.
+    told: Mutex<String>,
 }
 
 /// What the loop knows.
@@ -82,7 +84,7 @@ impl Shared {
         };
         let state = watch::Sender::new(State::Joining);
         let files = watch::Sender::new(Arc::from([]));
-        Self { clock, cache, metrics, facts: Mutex::new(facts), state, files }
+        Self { clock, cache, metrics, facts: Mutex::new(facts), state, files, told: Mutex::default() }
     }
 
     /// What the loop knows, to be read or changed. It is never held over an await.
@@ -130,7 +132,12 @@ impl Shared {
     fn tell(&self) {
         let facts = self.facts();
         let error = facts.last_error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
-        notify::status(&format!("{} in {}{error}", self.state(), facts.trust_domain));
+        let text = format!("{} in {}{error}", self.state(), facts.trust_domain);
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != text {
+            notify::status(&text);
+            *told = text;
+        }
     }
 
     /// For people and programs.

@@ -298,9 +298,6 @@ impl Agent {
 
     /// Joins. It is one step: before it the host is what it was, after it the host has joined.
     pub(super) async fn join_now(&mut self, actor: &Actor) -> Result<(), AuthorityError> {
-        if self.member.is_none() && !self.shared.state().serves() {
-            self.shared.enter(State::Joining);
-        }
         let nothing = || {
             AuthorityError::Local(
                 "there is nothing to join with: give identity.join-token, identity.x509pop or a token"
@@ -357,7 +354,7 @@ impl Agent {
     }
 
     /// Whether to try again, and when.
-    fn not_joined(&mut self, error: &AuthorityError) {
+    pub(super) fn not_joined(&mut self, error: &AuthorityError) {
         self.joining.failures = self.joining.failures.saturating_add(1);
         let is_other = self.shared.facts().last_error.as_ref() != Some(&error.to_string());
         if is_other {
@@ -373,12 +370,14 @@ impl Agent {
             _ => (State::Failed, REFUSED),
         };
         self.joining.next = Instant::now() + wait;
-        // An identity that has expired says more than that it could not be made anew.
-        let had = self.member.is_some() || self.shared.state() == State::Expired;
-        match (had, self.shared.state()) {
-            (_, State::Evicted) => {}
-            (true, _) => self.shared.enter(State::Expired),
-            (false, _) => self.shared.enter(state),
+        let is_good = self.member.as_ref().is_some_and(|member| !member.is_lost) && !self.is_expired();
+        match self.shared.state() {
+            // That it was evicted says more than that it could not join again.
+            State::Evicted => {}
+            // An attempt of somebody who has asked for it, of a host that is well without.
+            _ if is_good => {}
+            _ if self.member.is_some() => self.shared.enter(State::Expired),
+            _ => self.shared.enter(state),
         }
     }
 

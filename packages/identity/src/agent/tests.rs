@@ -158,6 +158,7 @@ async fn whoever_has_left_stays_away() {
     drop(agent);
     // A key that a power cut has left is gone after the next start.
     std::fs::write(host.path("data/identity.json"), "key").unwrap();
+    std::fs::write(host.path("data/.local.json.new"), "half a key").unwrap();
     let mut agent = host.start();
     agent.step().await;
     assert_eq!((agent.status().state, host.files()), (State::Left, vec!["host-id".into(), "left".into()]));
@@ -198,9 +199,11 @@ async fn a_host_that_was_alone_goes_on_until_a_server_answers() {
     let mut agent = host.start();
     agent.step().await;
     let watch = agent.cache.watch(&["unix:uid:1".parse().unwrap()].into());
-    host.configure(&(AWAY.to_owned() + "[[identity.entries]]\npath = '/web'\nselectors = ['unix:uid:1']\n"));
+    host.configure(AWAY);
     agent.step().await;
     assert_eq!(agent.served(), ["spiffe://home/web".parse().unwrap()], "{:?}", agent.status());
+    host.configure(&(AWAY.to_owned() + "[[identity.entries]]\npath = '/web'\nselectors = ['unix:uid:1']\n"));
+    agent.step().await;
     assert!(!watch.has_changed().unwrap());
     assert!(agent.status().last_error.unwrap().contains("no trust bundle"));
     drop(agent);

@@ -143,6 +143,20 @@ impl Pool {
     where
         F: Future<Output = Result<T, AuthorityError>>,
     {
+        let own = Arc::clone(&self.held().own);
+        let answer = self.ask_once(looks, &call).await;
+        let is_renewed = || !Arc::ptr_eq(&own, &self.held().own);
+        if matches!(answer, Err(AuthorityError::MustAttest(_))) && is_renewed() {
+            // It was asked with what the host has replaced meanwhile.
+            return self.ask_once(looks, &call).await;
+        }
+        answer
+    }
+
+    async fn ask_once<T, F>(&self, looks: bool, call: &impl Fn(Link) -> F) -> Result<T, AuthorityError>
+    where
+        F: Future<Output = Result<T, AuthorityError>>,
+    {
         let mut failures = Vec::new();
         for place in self.order(looks) {
             let started = Instant::now();
