@@ -171,7 +171,9 @@ impl Agent {
         if let Some(jump) = self.jumps.jump(&*self.clock) {
             say(format_args!("the clock has jumped by {jump} seconds"));
             audit::record(&*self.clock, "clock-jump", &Actor::agent(), json!({ "seconds": jump }));
-            self.next_sync = Instant::now();
+            // What was made by the other time may be over, or not yet good; and servers may be believed only now.
+            self.cache.expire();
+            (self.next_sync, self.joining.next) = (Instant::now(), Instant::now());
         }
         if self.has_left {
             self.shared.enter(State::Left);

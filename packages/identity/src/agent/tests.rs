@@ -145,6 +145,25 @@ async fn alone_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_leaves_no_gap() {
+    let host = Host::new(ALONE);
+    let mut agent = host.start();
+    agent.step().await;
+    for jump in [500, -300, 4000] {
+        host.clock.jump(jump * 86_400);
+        agent.step().await;
+        let view = agent.cache.watch(&["unix:uid:1".parse().unwrap()].into());
+        let svid = Arc::clone(&view.borrow().svids[0]);
+        let now = host.clock.now();
+        lepton_spiffe::verify(&svid.chain, &agent.cache.bundle(), lepton_spiffe::Purpose::Server, now)
+            .unwrap();
+        tokio::time::advance(Duration::from_secs(60)).await;
+        agent.step().await;
+        assert_eq!(agent.served().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn whoever_has_left_stays_away() {
     let host = Host::new(ALONE);
     let mut agent = host.start();
