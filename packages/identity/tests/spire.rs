@@ -13,6 +13,8 @@
 
 #[path = "spire/agent.rs"]
 mod agent;
+#[path = "spire/alone.rs"]
+mod alone;
 #[path = "spire/client.rs"]
 mod client;
 #[path = "spire/field.rs"]
@@ -62,7 +64,8 @@ fn main() -> ExitCode {
         }
     };
     let scenarios: Vec<Scenario> =
-        [joining::ALL, workloads::ALL, rotation::ALL, servers::ALL, leaving::ALL, records::ALL].concat();
+        [alone::ALL, joining::ALL, workloads::ALL, rotation::ALL, servers::ALL, leaving::ALL, records::ALL]
+            .concat();
     let mut failed = 0;
     for (name, scenario) in scenarios {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {
