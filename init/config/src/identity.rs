@@ -40,7 +40,8 @@ table! {
             /// Whether the first server that answers is believed, when there is no trust bundle. Images for production refuse
             /// that.
             insecure_bootstrap: Option<bool>,
-            /// Where the host stands; entries of the host itself may select by `lepton:site:`.
+            /// Where the host stands. Entries below may select hosts by it (`lepton:site:rack-7`), and by `lepton:arch:x86_64`
+            /// and `lepton:image:node`.
             site: Option<Site>,
             /// Identities that the host issues while it is a trust domain of its own.
             entries: Vec<IdentityEntry>,

@@ -144,8 +144,17 @@ impl Agent {
 
     /// What is known of the host itself; entries may select by it.
     fn node(&self) -> Vec<Selector> {
-        let site = self.settings.site.as_ref();
-        site.and_then(|site| Selector::new("lepton", &format!("site:{site}")).ok()).into_iter().collect()
+        let image = std::fs::read_to_string(&self.places.os_release).unwrap_or_default();
+        let image = image.lines().find_map(|line| line.strip_prefix("IMAGE_ID="));
+        let facts = [
+            ("site", self.settings.site.as_deref()),
+            ("arch", Some(std::env::consts::ARCH)),
+            ("image", image.map(|name| name.trim_matches('"'))),
+        ];
+        let selector = |(name, value): (&str, Option<&str>)| {
+            Selector::new("lepton", &format!("{name}:{}", value.filter(|value| !value.is_empty())?)).ok()
+        };
+        facts.into_iter().filter_map(selector).collect()
     }
 
     /// Works until nobody can ask for anything any more.

@@ -217,7 +217,8 @@ impl Local {
 
 /// Selectors that are the host's and no workload's.
 fn is_of_node(selector: &Selector) -> bool {
-    selector.kind() == "lepton" && selector.value().starts_with("site:")
+    let names = ["site:", "arch:", "image:"];
+    selector.kind() == "lepton" && names.iter().any(|name| selector.value().starts_with(name))
 }
 
 impl Authority for Local {

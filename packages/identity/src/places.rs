@@ -37,6 +37,8 @@ pub(crate) struct Places {
     pub(crate) kubelet: PathBuf,
     /// What the firmware calls this machine.
     pub(crate) product_uuid: PathBuf,
+    /// What says which image this is.
+    pub(crate) os_release: PathBuf,
     /// Whether `insecure-bootstrap` of the machine config counts.
     pub(crate) allow_insecure_bootstrap: bool,
 }
@@ -52,6 +54,7 @@ impl Default for Places {
             runtime: "/run/lepton/runtime.sock".into(),
             kubelet: "/run/lepton/kubelet".into(),
             product_uuid: "/sys/class/dmi/id/product_uuid".into(),
+            os_release: "/etc/os-release".into(),
             allow_insecure_bootstrap: false,
         }
     }

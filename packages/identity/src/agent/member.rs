@@ -23,7 +23,7 @@ use crate::shared::Refusal;
 use crate::store::{Kept, Membership};
 
 /// Between two attempts to join, at most.
-const REJOIN: Duration = Duration::from_secs(30);
+const REJOIN: Duration = Duration::from_secs(15);
 /// After a refusal: somebody has to change something first.
 const REFUSED: Duration = Duration::from_secs(60);
 /// Between two attempts to renew, and to synchronise, at most.

@@ -47,6 +47,7 @@ impl Host {
             machine_config: self.path("config.toml"),
             data: self.path("data"),
             product_uuid: self.path("uuid"),
+            os_release: self.path("os-release"),
             ..Places::default()
         };
         let config = MachineConfig::new(places.machine_config.clone(), false);
@@ -134,9 +135,17 @@ async fn alone_and_again() {
     );
     agent.step().await;
     assert_eq!(agent.served(), ["spiffe://home/other".parse().unwrap()]);
-    host.configure(&ALONE.replace("'unix:uid:1'", "'unix:uid:1', 'lepton:site:r8'"));
-    agent.step().await;
-    assert_eq!(agent.served(), []);
+    std::fs::write(host.path("os-release"), "ID=lepton\nIMAGE_ID=node\n").unwrap();
+    for (selector, count) in [
+        ("site:r8", 0),
+        ("image:node", 1),
+        ("image:other", 0),
+        (&format!("arch:{}", std::env::consts::ARCH), 1),
+    ] {
+        host.configure(&ALONE.replace("'unix:uid:1'", &format!("'unix:uid:1', 'lepton:{selector}'")));
+        agent.step().await;
+        assert_eq!(agent.served().len(), count, "{selector}");
+    }
     assert!(agent.join_as_told(None, &actor()).await.is_err());
     host.configure("");
     agent.step().await;
