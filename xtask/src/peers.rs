@@ -38,6 +38,8 @@ const SHUTDOWN: &str = "shutdown";
 const ROUTE: &str = "route";
 /// The client of go-spiffe.
 const SPIFFE: &str = "spiffe";
+/// What of Kubernetes' API server judges tokens.
+const AUTHENTICATION: &str = "authentication";
 /// SPIRE's programs. The server keeps its data in SQLite, which is C.
 const SPIRE: &str = "spire";
 const SPIRE_TAGS: &[&str] = &["sqlite_omit_load_extension"];
@@ -75,6 +77,11 @@ pub(crate) fn route_client(context: &Context) -> Result<PathBuf> {
 /// The program with go-spiffe that asks a Workload API as Go services do.
 pub(crate) fn spiffe_client(context: &Context) -> Result<PathBuf> {
     own(context, SPIFFE)
+}
+
+/// The program with the API server's own judge of JSON Web Tokens.
+pub(crate) fn authentication(context: &Context) -> Result<PathBuf> {
+    own(context, AUTHENTICATION)
 }
 
 /// The folder with SPIRE's own programs: the server that identities come from, its provider of keys for OIDC, and the

@@ -45,9 +45,10 @@ const CLIENT_GO_VARIABLE: &str = "LEPTON_TEST_CLIENT_GO";
 const SHUTDOWN_VARIABLE: &str = "LEPTON_TEST_SHUTDOWN";
 /// Tells the tests of the router where Go's client and servers are.
 const ROUTE_CLIENT_VARIABLE: &str = "LEPTON_TEST_ROUTE_CLIENT";
-/// Tells the tests of identities where SPIRE's programs are, and the client of go-spiffe.
+/// Tells the tests of identities where SPIRE's programs are, the client of go-spiffe, and what judges tokens for Kubernetes.
 const SPIRE_VARIABLE: &str = "LEPTON_TEST_SPIRE";
 const SPIFFE_CLIENT_VARIABLE: &str = "LEPTON_TEST_SPIFFE_CLIENT";
+const AUTHENTICATION_VARIABLE: &str = "LEPTON_TEST_AUTHENTICATION";
 /// Tool sets that tests look into the store for: judges, networks and certificates, and a container registry.
 const TEST_SETS: [&str; 2] = ["test", "containers"];
 /// Tests that are left out without these.
@@ -158,7 +159,8 @@ fn artifacts(
             .env(SHUTDOWN_VARIABLE, peers::shutdown_client(context)?)
             .env(ROUTE_CLIENT_VARIABLE, peers::route_client(context)?)
             .env(SPIRE_VARIABLE, peers::spire(context)?)
-            .env(SPIFFE_CLIENT_VARIABLE, peers::spiffe_client(context)?);
+            .env(SPIFFE_CLIENT_VARIABLE, peers::spiffe_client(context)?)
+            .env(AUTHENTICATION_VARIABLE, peers::authentication(context)?);
         succeed(context, process)?;
         containers::test(context)?;
     }

@@ -1,7 +1,8 @@
 //! The agent against SPIRE's own server, with SPIRE's, go-spiffe's and openssl's programs as workloads and judges.
 //!
 //! `LEPTON_TEST_SPIRE` names the folder with spire-server, spire-agent and oidc-discovery-provider, and
-//! `LEPTON_TEST_SPIFFE_CLIENT` the program made of `images/boot-tests/go/spiffe`; `cargo xtask test` makes them. It needs
+//! `LEPTON_TEST_SPIFFE_CLIENT` and `LEPTON_TEST_AUTHENTICATION` the programs made of `images/boot-tests/go/spiffe` and
+//! `images/boot-tests/go/authentication`; `cargo xtask test` makes them. It needs
 //! root and `lepton-id` beside the agent, and says what is missing. Words on the command line choose scenarios by their
 //! names. Everything is on loopback and in a folder that goes with the scenario.
 #![expect(
@@ -25,6 +26,8 @@ mod http;
 mod joining;
 #[path = "spire/jwks.rs"]
 mod jwks;
+#[path = "spire/kubernetes.rs"]
+mod kubernetes;
 #[path = "spire/leaving.rs"]
 mod leaving;
 #[path = "spire/process.rs"]
@@ -63,9 +66,17 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    let scenarios: Vec<Scenario> =
-        [alone::ALL, joining::ALL, workloads::ALL, rotation::ALL, servers::ALL, leaving::ALL, records::ALL]
-            .concat();
+    let scenarios: Vec<Scenario> = [
+        alone::ALL,
+        joining::ALL,
+        workloads::ALL,
+        kubernetes::ALL,
+        rotation::ALL,
+        servers::ALL,
+        leaving::ALL,
+        records::ALL,
+    ]
+    .concat();
     let mut failed = 0;
     for (name, scenario) in scenarios {
         if !filters.is_empty() && !filters.iter().any(|filter| name.contains(filter.as_str())) {

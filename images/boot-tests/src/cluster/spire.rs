@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lepton_builder::sandbox::Sandbox;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::daemon::Daemon;
 use super::field::{Field, SERVER};
@@ -16,8 +16,6 @@ use super::{ClusterError, Setup};
 pub(crate) const ADDRESS: &str = "192.0.2.1:8081";
 /// The trust domain.
 pub(crate) const TRUST_DOMAIN: &str = "example.org";
-/// Whom JWT-SVIDs of nodes are for.
-const AUDIENCE: &str = "kubernetes";
 /// Who signs them, as relying parties know it: the provider of its keys answers there.
 const ISSUER: &str = "https://192.0.2.1:8443";
 /// Nodes are called so, with their name behind it.
@@ -177,26 +175,12 @@ server_api {{ address = "unix:///data/api.sock" poll_interval = "5s" }}
 }
 
 /// Tells the API server to believe what SPIRE says of nodes, and of nobody else: the SPIFFE ID of a node becomes its name.
+/// The tests of the identity client have Kubernetes' own authenticator judge the same file.
 fn authentication(ca: &str) -> Value {
-    json!({
-        "apiVersion": "apiserver.config.k8s.io/v1",
-        "kind": "AuthenticationConfiguration",
-        "jwt": [{
-            "issuer": { "url": ISSUER, "audiences": [AUDIENCE], "certificateAuthority": ca },
-            "claimValidationRules": [{
-                "expression": format!("claims.sub.startsWith(\"{NODE}\")"),
-                "message": "it is the SPIFFE ID of no node",
-            }],
-            "claimMappings": {
-                "username": { "expression": format!("\"system:node:\" + claims.sub.substring({})", NODE.len()) },
-                "groups": { "expression": "[\"system:nodes\"]" },
-            },
-            "userValidationRules": [{
-                "expression": "user.username.matches(\"^system:node:[a-z0-9]([a-z0-9.-]*[a-z0-9])?$\")",
-                "message": "it is the name of no node",
-            }],
-        }],
-    })
+    let mut document: Value =
+        serde_json::from_str(include_str!("authentication.json")).expect("it is a file of ours");
+    document["jwt"][0]["issuer"]["certificateAuthority"] = ca.into();
+    document
 }
 
 #[cfg(test)]
@@ -207,10 +191,14 @@ mod tests {
     fn the_api_server_believes_nodes_alone() {
         let document = authentication("PEM");
         let jwt = &document["jwt"][0];
-        let want = "\"system:node:\" + claims.sub.substring(26)";
-        assert_eq!(jwt["claimMappings"]["username"]["expression"], want);
-        assert_eq!(&format!("{NODE}node-3")[26..], "node-3");
-        assert_eq!(jwt["issuer"]["url"], ISSUER);
+        let name = jwt["claimMappings"]["username"]["expression"].as_str().unwrap();
+        assert!(name.contains(&format!("replace(\"{NODE}\", \"system:node:\")")), "{name}");
+        let rule = jwt["claimValidationRules"][0]["expression"].as_str().unwrap();
+        assert!(rule.contains(&format!("startsWith(\"{NODE}\")")), "{rule}");
+        assert_eq!(
+            (&jwt["issuer"]["url"], &jwt["issuer"]["certificateAuthority"]),
+            (&ISSUER.into(), &"PEM".into())
+        );
         assert!(ARGUMENT.ends_with(CONFIGURATION));
         // The provider says of itself what the API server expects, and the server signs as that.
         for text in [server_configuration(), provider_configuration()] {

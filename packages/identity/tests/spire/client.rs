@@ -1,6 +1,6 @@
 //! Workloads: go-spiffe's sources, in a program of its own, which say in JSON lines what they see.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -30,6 +30,11 @@ impl Workload {
             }
         });
         Self { child, input, lines }
+    }
+
+    /// Writes a line to its input.
+    pub(crate) fn tell(&mut self, line: &str) {
+        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
     }
 
     /// The next line that fits, within a time; what came besides is forgotten.

@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::thread;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SanType,
 };
 
 use super::programs::Programs;
@@ -79,11 +80,23 @@ impl Factory {
         Self { issuer: Issuer::new(params, key), bundle }
     }
 
+    /// A certificate for a server at 127.0.0.1.
+    pub(crate) fn server(&self) -> Card {
+        let mut params = named("server");
+        params.subject_alt_names = vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into())];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.card(params)
+    }
+
     /// A certificate for a host.
     pub(crate) fn certificate(&self, name: &str) -> Card {
-        let key = KeyPair::generate().unwrap();
         let mut params = named(name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        self.card(params)
+    }
+
+    fn card(&self, params: CertificateParams) -> Card {
+        let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let digest = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, certificate.der());
         Card { certificate: certificate.pem(), key: key.serialize_pem(), fingerprint: hex(digest.as_ref()) }

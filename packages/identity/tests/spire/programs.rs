@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 const SPIRE: &str = "LEPTON_TEST_SPIRE";
 /// The client with go-spiffe.
 const CLIENT: &str = "LEPTON_TEST_SPIFFE_CLIENT";
+/// What judges tokens for Kubernetes.
+const AUTHENTICATION: &str = "LEPTON_TEST_AUTHENTICATION";
 
 /// Programs of others.
 #[derive(Clone, Debug)]
@@ -14,6 +16,8 @@ pub(crate) struct Programs {
     pub(crate) spire: PathBuf,
     /// The client with go-spiffe.
     pub(crate) client: PathBuf,
+    /// The API server's own judge of tokens.
+    pub(crate) authentication: PathBuf,
 }
 
 impl Programs {
@@ -24,7 +28,11 @@ impl Programs {
                 .map(PathBuf::from)
                 .ok_or_else(|| format!("{name} is not set; `cargo xtask test` makes what it names"))
         };
-        let found = Self { spire: variable(SPIRE)?, client: variable(CLIENT)? };
+        let found = Self {
+            spire: variable(SPIRE)?,
+            client: variable(CLIENT)?,
+            authentication: variable(AUTHENTICATION)?,
+        };
         if !is_root() {
             return Err("workloads of several users need root".to_owned());
         }
