@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 
-use lepton_spiffe::{Bundle, CertificateDer, JwtSvid, Selector, SpiffeId, TrustDomain};
+use lepton_spiffe::{
+    Bundle, CertificateDer, JwtSvid, Purpose, Selector, SpiffeId, TrustDomain, UnixSeconds, X509Svid, verify,
+};
 
 /// An answer that takes its time.
 pub(crate) type Soon<'a, T> = Pin<Box<dyn Future<Output = Result<T, AuthorityError>> + Send + 'a>>;
@@ -43,6 +45,30 @@ pub(crate) struct Update {
     pub(crate) bundle: Bundle,
     /// Bundles that the entries federate with, as far as the authority has them.
     pub(crate) federated: BTreeMap<TrustDomain, Bundle>,
+    /// Authorities that are still in the bundle, but not to be relied on.
+    pub(crate) tainted: Tainted,
+}
+
+/// Authorities whose keys somebody else may have: what they have signed is to be replaced soon.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tainted {
+    /// Certificates.
+    pub(crate) x509: Vec<CertificateDer<'static>>,
+    /// Names of keys of JWT-SVIDs.
+    pub(crate) jwt: BTreeSet<String>,
+}
+
+impl Tainted {
+    /// Whether one of them leads to an SVID.
+    pub(crate) fn has_signed(&self, svid: &X509Svid, now: UnixSeconds) -> bool {
+        let mut bundle = Bundle::empty(svid.id.trust_domain().clone());
+        for authority in &self.x509 {
+            // Those that cannot be read have signed nothing.
+            let _ = bundle.add(authority.clone());
+        }
+        !bundle.x509_authorities.is_empty()
+            && verify(&svid.chain, &bundle, Purpose::Client, now.max(svid.not_before)).is_ok()
+    }
 }
 
 /// A request for a certificate.

@@ -13,7 +13,7 @@ use lepton_spiffe::{Bundle, JwtSvid, Selector, SpiffeId, TrustDomain, X509Svid};
 use lepton_workload_api::{Identities, JwtError, View};
 use tokio::sync::watch;
 
-use crate::authority::{Authority, AuthorityError, Entry, Update};
+use crate::authority::{Authority, AuthorityError, Entry, Tainted, Update};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::store::Kept;
@@ -61,6 +61,9 @@ impl Cache {
         fresh: BTreeMap<String, Result<X509Svid, AuthorityError>>,
     ) {
         *self.authority.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(authority));
+        if self.held().tainted().jwt != update.tainted.jwt {
+            self.tokens.clear();
+        }
         let gone = self.held().replace(update, self.clock.now());
         gone.iter().for_each(|entry| self.tokens.forget(entry));
         self.put(fresh);
@@ -108,6 +111,11 @@ impl Cache {
         let now = self.clock.now();
         self.tokens.tick(now);
         self.held().tell(now);
+    }
+
+    /// What is tainted in the bundle.
+    pub(crate) fn tainted(&self) -> Tainted {
+        self.held().tainted().clone()
     }
 
     /// Entries whose SVIDs are to be made, at most so many; first those that have none.

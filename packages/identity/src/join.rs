@@ -57,10 +57,10 @@ async fn join_at(joining: &Joining<'_>, address: &str) -> Result<Membership, Aut
     // A token is used up now, so the way to here is not gone again for a bundle: the one that the server was verified with
     // does, until the next synchronisation.
     let bundle = match (link.bundle().await, joining.trust) {
-        (Ok(bundle), _) if bundle.trust_domain == *joining.trust.trust_domain() => Arc::new(bundle),
+        (Ok((bundle, _)), _) if bundle.trust_domain == *joining.trust.trust_domain() => Arc::new(bundle),
         (_, Trust::Bundle(bundle)) => Arc::clone(bundle),
         (Err(error), Trust::Anyone(_)) => return Err(error),
-        (Ok(other), Trust::Anyone(_)) => {
+        (Ok((other, _)), Trust::Anyone(_)) => {
             return Err(bad(&format_args!("the bundle is one of {}", other.trust_domain)));
         }
     };

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lepton_config::IdentityEntry;
 use lepton_spiffe::{Bundle, JwtAuthority, JwtSvid, PublicKey, Selector, SpiffeId, TrustDomain, UnixSeconds};
 
-use crate::authority::{Authority, AuthorityError, Chain, Csr, Entry, Soon, Update};
+use crate::authority::{Authority, AuthorityError, Chain, Csr, Entry, Soon, Tainted, Update};
 use crate::clock::Clock;
 use crate::files::FileError;
 use crate::log::say;
@@ -227,7 +227,7 @@ impl Authority for Local {
             let bundle = self.bundle();
             let mut entries = self.held().entries.clone();
             entries.insert(HOST.to_owned(), self.host_entry());
-            Ok(Update { entries, bundle, federated: BTreeMap::new() })
+            Ok(Update { entries, bundle, federated: BTreeMap::new(), tainted: Tainted::default() })
         })
     }
 

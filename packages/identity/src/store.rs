@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::authority::{Entry, Update};
+use crate::authority::{Entry, Tainted, Update};
 use crate::encoded::Bytes;
 use crate::files::{self, FileError};
 use crate::log::say;
@@ -187,7 +187,13 @@ impl Kept {
         let read = serde_json::from_slice::<KeptFile>(&text).ok().filter(|file| file.version == VERSION);
         Ok(read.and_then(|file| {
             let bundle = bundle_of(&file.trust_domain, &file.bundle)?;
-            let mut update = Update { entries: BTreeMap::new(), bundle, federated: BTreeMap::new() };
+            let mut update = Update {
+                entries: BTreeMap::new(),
+                bundle,
+                federated: BTreeMap::new(),
+                // The next synchronisation tells.
+                tainted: Tainted::default(),
+            };
             for (name, value) in &file.federated {
                 let bundle = bundle_of(name, value)?;
                 update.federated.insert(bundle.trust_domain.clone(), bundle);
@@ -203,7 +209,7 @@ impl Kept {
 
     /// Stores it in one step.
     pub(crate) fn write(&self, path: &Path) -> Result<(), FileError> {
-        let Update { entries, bundle, federated } = &self.update;
+        let Update { entries, bundle, federated, .. } = &self.update;
         let entry = |(id, entry): (&String, &Entry)| {
             KeptEntry::of(entry, self.svids.get(id).map(|svid| svid.as_ref()))
         };

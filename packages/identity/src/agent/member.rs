@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{Agent, KEEP, SYNC};
 use crate::audit::{self, Actor};
-use crate::authority::{Authority, AuthorityError};
+use crate::authority::{Authority, AuthorityError, Tainted};
 use crate::fetch::fetch;
 use crate::files;
 use crate::join::{Joining, join};
@@ -43,6 +43,8 @@ pub(super) struct Member {
     is_unsaved: bool,
     /// Whether the server's entries were seen since the host joined or started.
     is_synced: bool,
+    /// Authorities that were tainted when the host looked last.
+    tainted: Tainted,
 }
 
 impl Member {
@@ -104,8 +106,16 @@ impl Agent {
             facts.reattestable = own.reattestable;
             facts.pool = Some(Arc::clone(&pool));
         }
-        self.member =
-            Some(Member { own, pool, due, again: None, is_lost: false, is_unsaved, is_synced: false });
+        self.member = Some(Member {
+            own,
+            pool,
+            due,
+            again: None,
+            is_lost: false,
+            is_unsaved,
+            is_synced: false,
+            tainted: Tainted::default(),
+        });
         self.next_sync = Instant::now();
         self.failures = 0;
     }
@@ -169,8 +179,14 @@ impl Agent {
 
     /// Keeps the bundle of the last synchronisation with the host's identity: after a restart servers are verified with it.
     fn follow_bundle(&mut self) {
-        let bundle = self.cache.bundle();
+        let (bundle, tainted, now) = (self.cache.bundle(), self.cache.tainted(), self.clock.now());
         let Some(member) = &mut self.member else { return };
+        if member.tainted != tainted {
+            if tainted.has_signed(&member.own.svid, now) {
+                member.renew_now();
+            }
+            member.tainted = tainted;
+        }
         if !std::mem::replace(&mut member.is_synced, true) && self.local.take().is_some() {
             // The server's entries have taken over.
             if let Err(error) = files::wipe(&self.places.local()) {

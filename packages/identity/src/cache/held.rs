@@ -9,7 +9,7 @@ use lepton_workload_api::View;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::authority::{AuthorityError, Entry, Update};
+use crate::authority::{AuthorityError, Entry, Tainted, Update};
 use crate::rotation::Due;
 use crate::store::Kept;
 
@@ -49,6 +49,7 @@ pub(super) struct Held {
     is_changed: bool,
     /// Counts changes.
     changes: watch::Sender<u64>,
+    tainted: Tainted,
 }
 
 impl Held {
@@ -62,6 +63,7 @@ impl Held {
             is_known: false,
             is_changed: false,
             changes: watch::Sender::new(0),
+            tainted: Tainted::default(),
         }
     }
 
@@ -78,7 +80,7 @@ impl Held {
 
     /// Takes an update; names of entries that are gone or have become others.
     pub(super) fn replace(&mut self, update: Update, now: UnixSeconds) -> Vec<String> {
-        let Update { entries, bundle, federated } = update;
+        let Update { entries, bundle, federated, tainted } = update;
         let mut old = std::mem::take(&mut self.slots);
         let mut gone = Vec::new();
         for (id, entry) in entries {
@@ -103,7 +105,24 @@ impl Held {
         self.set_bundles(bundle, federated);
         self.reindex();
         self.is_known = true;
+        if self.tainted != tainted {
+            self.tainted = tainted;
+            self.hasten(now);
+        }
         gone
+    }
+
+    /// What tainted authorities have signed is due now.
+    fn hasten(&mut self, now: UnixSeconds) {
+        for slot in self.slots.values_mut() {
+            if slot.svid.as_ref().is_some_and(|svid| self.tainted.has_signed(svid, now)) {
+                slot.due = Due::now();
+            }
+        }
+    }
+
+    pub(super) fn tainted(&self) -> &Tainted {
+        &self.tainted
     }
 
     fn set_bundles(&mut self, bundle: Bundle, federated: BTreeMap<TrustDomain, Bundle>) {
@@ -167,7 +186,8 @@ impl Held {
         let entries = self.slots.iter().map(|(id, slot)| (id.clone(), (*slot.entry).clone())).collect();
         let federated = self.federated.iter().map(|(name, it)| (name.clone(), (**it).clone())).collect();
         let svids = self.slots.iter().filter_map(|(id, slot)| Some((id.clone(), slot.svid.clone()?)));
-        let update = Update { entries, bundle: (*self.bundle).clone(), federated };
+        let tainted = Tainted::default();
+        let update = Update { entries, bundle: (*self.bundle).clone(), federated, tainted };
         Some(Kept { update, svids: svids.collect() })
     }
 

@@ -203,6 +203,31 @@ async fn entries_that_change_or_go() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_tainted_authority_has_signed_is_due() {
+    let host = Host::new();
+    host.sync().await;
+    let user = selectors(&["unix:uid:1"]);
+    let token = host.cache.jwt(&user, &["a".to_owned()], None).await.unwrap();
+    assert_eq!(host.cache.due(100).len(), 0);
+    let taint = async |authority| {
+        let mut update = host.switch.sync().await.unwrap();
+        update.tainted.x509.push(authority);
+        update.tainted.jwt.insert("key".to_owned());
+        host.cache.replace(&host.authority(), update, BTreeMap::new());
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let domain = "td".parse().unwrap();
+    let other = Local::open(&folder.path().join("l"), &domain, "b", host.clock.clone()).unwrap();
+    taint(other.bundle().x509_authorities[0].clone()).await;
+    assert_eq!(host.cache.due(100).len(), 0, "it has signed nothing here");
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert_ne!(host.cache.jwt(&user, &["a".to_owned()], None).await.unwrap(), token);
+    taint(host.switch.local.bundle().x509_authorities[0].clone()).await;
+    assert_eq!(host.rotate().await, 4);
+    assert_eq!(host.cache.due(100).len(), 0, "once");
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_wait_longer_each_time() {
     let host = Host::new();
     let update = host.switch.sync().await.unwrap();

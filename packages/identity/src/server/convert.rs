@@ -3,7 +3,7 @@
 use lepton_spiffe::{Bundle, CertificateDer, JwtAuthority, JwtSvid, PublicKey, Selector, SpiffeId};
 use lepton_spiffe_api::spire::api::types;
 
-use crate::authority::{AuthorityError, Chain, Entry};
+use crate::authority::{AuthorityError, Chain, Entry, Tainted};
 
 fn bad(what: impl std::fmt::Display) -> AuthorityError {
     AuthorityError::Refused(format!("the server's answer is no good: {what}"))
@@ -56,13 +56,20 @@ pub(super) fn chain(given: Option<types::X509svid>) -> Result<Chain, AuthorityEr
 }
 
 /// A bundle. A key that cannot be read voids itself only: servers of other versions may have other kinds.
-pub(super) fn bundle(given: types::Bundle) -> Result<Bundle, AuthorityError> {
+pub(super) fn bundle(given: types::Bundle) -> Result<(Bundle, Tainted), AuthorityError> {
+    let mut tainted = Tainted::default();
     let mut bundle = Bundle::empty(given.trust_domain.parse().map_err(bad)?);
     for certificate in given.x509_authorities {
-        // Some authorities come as several certificates in a row.
-        let _ = bundle.add(CertificateDer::from(certificate.asn1));
+        let der = CertificateDer::from(certificate.asn1);
+        if certificate.tainted {
+            tainted.x509.push(der.clone());
+        }
+        let _ = bundle.add(der);
     }
     for key in given.jwt_authorities {
+        if key.tainted {
+            tainted.jwt.insert(key.key_id.clone());
+        }
         if let Ok(public) = PublicKey::from_spki(&key.public_key) {
             let expires_at = (key.expires_at > 0).then_some(key.expires_at);
             bundle.jwt_authorities.insert(key.key_id, JwtAuthority { key: public, expires_at });
@@ -73,7 +80,7 @@ pub(super) fn bundle(given: types::Bundle) -> Result<Bundle, AuthorityError> {
     if bundle.x509_authorities.is_empty() {
         return Err(bad(format!("the bundle of {} has no authority", bundle.trust_domain)));
     }
-    Ok(bundle)
+    Ok((bundle, tainted))
 }
 
 /// A token.

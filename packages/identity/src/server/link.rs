@@ -27,7 +27,7 @@ use super::convert;
 use super::denied::error;
 use super::tls::said;
 use crate::attest::NodeAttestor;
-use crate::authority::{AuthorityError, Chain, Csr, Entry};
+use crate::authority::{AuthorityError, Chain, Csr, Entry, Tainted};
 
 /// What a server gets to answer in, so that another one is tried soon.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -205,8 +205,8 @@ impl Link {
         convert::jwt(answered(client.new_jwtsvid(request)).await?.svid, of)
     }
 
-    /// The bundle of the trust domain.
-    pub(crate) async fn bundle(&self) -> Result<Bundle, AuthorityError> {
+    /// The bundle of the trust domain, and what is tainted in it.
+    pub(crate) async fn bundle(&self) -> Result<(Bundle, Tainted), AuthorityError> {
         let mut client = bundle::bundle_client::BundleClient::new(self.channel.clone());
         convert::bundle(answered(client.get_bundle(bundle::GetBundleRequest::default())).await?)
     }
@@ -216,7 +216,7 @@ impl Link {
         let mut client = bundle::bundle_client::BundleClient::new(self.channel.clone());
         let request =
             bundle::GetFederatedBundleRequest { trust_domain: domain.as_str().to_owned(), output_mask: None };
-        convert::bundle(answered(client.get_federated_bundle(request)).await?)
+        convert::bundle(answered(client.get_federated_bundle(request)).await?).map(|(bundle, _)| bundle)
     }
 }
 

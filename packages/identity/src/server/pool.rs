@@ -216,7 +216,7 @@ impl Pool {
 /// Entries and bundles.
 async fn update(link: Link) -> Result<(Update, Vec<String>), AuthorityError> {
     let (entries, mut problems) = link.entries().await?;
-    let bundle = link.bundle().await?;
+    let (bundle, tainted) = link.bundle().await?;
     let mut federated = BTreeMap::new();
     for domain in entries.values().flat_map(|entry| &entry.federates_with) {
         if federated.contains_key(domain) || *domain == bundle.trust_domain {
@@ -235,7 +235,7 @@ async fn update(link: Link) -> Result<(Update, Vec<String>), AuthorityError> {
             Err(error) => return Err(error),
         }
     }
-    Ok((Update { entries, bundle, federated }, problems))
+    Ok((Update { entries, bundle, federated, tainted }, problems))
 }
 
 impl Authority for Pool {
