@@ -149,6 +149,9 @@ fn artifacts(
         for set in TEST_SETS {
             context.toolbox().tree(set)?;
         }
+        // A test of another crate calls it, and would not make it.
+        let command_line = ["build", "--quiet", "--workspace", "--bin", "lepton-id"];
+        succeed(context, Process::new(&context.host.cargo).args(command_line))?;
         // The whole workspace again: another selection of packages would compile them anew with other features.
         let process = Process::new(&context.host.cargo)
             .args(["test", "--quiet", "--workspace"])
