@@ -13,9 +13,9 @@ use crate::log::say;
 impl Agent {
     /// Does what is due of a host without servers.
     pub(super) async fn be_alone(&mut self) {
-        if self.member.take().is_some() {
-            self.forget_membership();
-        }
+        // What the host has of a server stays on the disk: the machine config may name it again, and a token is good once.
+        // Only leaving wipes it.
+        self.member = None;
         match self.work_alone().await {
             Ok(()) => {
                 let own = self.cache.show().into_iter().find(|shown| shown.entry.id == HOST);

@@ -81,6 +81,8 @@ impl Agent {
                 if let Some(member) = &self.member {
                     let authority: Arc<dyn Authority> = Arc::clone(&member.pool) as _;
                     self.cache.restore(&authority, kept);
+                    // There is nothing to be bridged.
+                    self.local = None;
                 }
             }
             Ok(_) => {}
@@ -187,8 +189,9 @@ impl Agent {
             }
             member.tainted = tainted;
         }
-        if !std::mem::replace(&mut member.is_synced, true) && self.local.take().is_some() {
+        if !std::mem::replace(&mut member.is_synced, true) {
             // The server's entries have taken over.
+            self.local = None;
             if let Err(error) = files::wipe(&self.places.local()) {
                 say(format_args!("{error}"));
             }

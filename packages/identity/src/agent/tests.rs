@@ -241,6 +241,25 @@ async fn a_host_that_was_alone_goes_on_until_a_server_answers() {
 }
 
 #[tokio::test]
+async fn a_machine_config_without_servers_costs_no_membership() {
+    let config = AWAY.replace("join-token = 'secret'\n", "");
+    let host = Host::new(&config);
+    let own = host.have_joined().await;
+    let mut agent = host.start();
+    agent.step().await;
+    assert_eq!(agent.served(), ["spiffe://td/web".parse().unwrap()]);
+    host.configure(ALONE);
+    agent.step().await;
+    assert_eq!(agent.status().state, State::Alone);
+    assert_eq!(agent.served(), ["spiffe://home/web".parse().unwrap()]);
+    host.configure(&config);
+    agent.step().await;
+    let status = agent.status();
+    assert_eq!((status.state, status.serial), (State::Degraded, Some(own.serial.clone())));
+    assert_eq!(agent.served(), ["spiffe://td/web".parse().unwrap()]);
+}
+
+#[tokio::test]
 async fn what_is_missing_to_join_is_said() {
     let host = Host::new(&AWAY.replace("join-token = 'secret'\n", ""));
     let mut agent = host.start();
