@@ -14,8 +14,13 @@ use super::process::until;
 use super::server::{Server, Setup};
 use super::{Scenario, scan};
 
-pub(crate) const ALL: &[Scenario] =
-    &[("half-life", half_life), ("expired", expired), ("authority", authority), ("cap", cap)];
+pub(crate) const ALL: &[Scenario] = &[
+    ("half-life", half_life),
+    ("expired", expired),
+    ("authority", authority),
+    ("tainted", tainted),
+    ("cap", cap),
+];
 
 /// The longest that a new authority may take from the server to a workload.
 const BUNDLE: Duration = Duration::from_secs(10);
@@ -132,6 +137,26 @@ fn authority(field: &Field) {
     workload.until("the next JWT key", BUNDLE, |line| {
         line["keys"]["example.org"].as_array().is_some_and(|keys| keys.len() == 2)
     });
+}
+
+/// What an authority has signed that was declared no good is made anew at once, long before its time.
+fn tainted(field: &Field) {
+    let server = field.server("a", Setup::default());
+    let (agent, id) = joined(field, &server, "host");
+    server.entry(&id, "/web", &["unix:uid:0"], &[]);
+    let workload = Workload::start(agent.client(&field.programs.client, &["watch"]));
+    let before = workload.svids(SOON);
+    let own = agent.status().unwrap().serial;
+    let next = server.prepare_authority();
+    server.activate_authority(&next);
+    server.taint_old_authority();
+    workload.until("an SVID of the next authority", SOON, |line| {
+        line["kind"] == "x509" && serial(line) != serial(&before) && !ids(line).is_empty()
+    });
+    until("the host's own SVID to be renewed", SOON, || {
+        agent.status().is_some_and(|status| status.serial != own)
+    });
+    assert_eq!(agent.state(), Some(State::Ready));
 }
 
 /// The server has the last word on how long an SVID is good for.

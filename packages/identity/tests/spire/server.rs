@@ -200,6 +200,13 @@ impl Server {
         answer["prepared_authority"]["authority_id"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
     }
 
+    /// Declares the authority of before no good.
+    pub(crate) fn taint_old_authority(&self) {
+        let shown = self.json(&["localauthority", "x509", "show"]);
+        let old = shown["old"]["authority_id"].as_str().unwrap_or_else(|| panic!("{shown}"));
+        self.ask(&["localauthority", "x509", "taint", "-authorityID", old]).good();
+    }
+
     /// Signs with it from now on.
     pub(crate) fn activate_authority(&self, authority: &str) {
         self.ask(&["localauthority", "x509", "activate", "-authorityID", authority]).good();
