@@ -177,3 +177,25 @@ fn quiet(guest: &Guest) -> Result<(), TestError> {
         !console.lines().any(|line| line.contains(TOKEN) && line.contains('.') && !line.contains("grep"));
     Ok(guest.require(is_quiet, || "no token is on the console".to_owned())?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_machine_config_is_one() {
+        let value: toml::Value = toml::from_str(&config()).unwrap();
+        let count = |list: &toml::Value| list.as_array().map(Vec::len);
+        assert_eq!(count(&value["identity"]["entries"]), Some(4));
+        assert_eq!(count(&value["identity"]["files"]), Some(1));
+        assert_eq!((count(&value["services"]), count(&value["pods"])), (Some(2), Some(2)));
+        let command = value["services"][0]["command"][2].as_str().unwrap();
+        assert!(
+            command.starts_with("mkdir -p /var/lib/seen; until identity kubelet-credential "),
+            "{command}"
+        );
+        let manifest = value["pods"][0]["manifest"].as_str().unwrap();
+        assert!(manifest.contains("command: [sh, -c, \"until /identity kubelet-credential "), "{manifest}");
+        assert!(manifest.contains("labels: {app: web}"), "{manifest}");
+    }
+}
