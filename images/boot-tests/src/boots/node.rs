@@ -7,6 +7,7 @@ mod drain;
 mod life;
 mod pods;
 mod route;
+mod start;
 
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::runner::Peer;
 pub(super) use drain::drain;
 pub(super) use life::life;
 pub(super) use route::route;
+pub(super) use start::start;
 
 /// The guest's address on the network of the test.
 const ADDRESS: &str = "192.0.2.10";
