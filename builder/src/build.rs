@@ -13,7 +13,6 @@ use crate::artifact::{self, ArtifactError, Format, Payload};
 use crate::assemble::{self, AssembleError};
 use crate::compile::CompileError;
 use crate::compile::go;
-use crate::compile::guest::{GuestBuild, GuestProgram};
 use crate::compile::kernel::{self, KernelBuild};
 use crate::digest::{Digest, KeyBuilder};
 use crate::hardening::{self, Exceptions, HardeningError};
@@ -158,14 +157,6 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         .map_err(|error| BuildError::Spec(vec![error]))?;
     let kernel_build =
         KernelBuild { spec: &locked.plan().kernel, wanted: &wanted, arch: request.arch, jobs: request.jobs };
-    let init_build = GuestBuild {
-        repo: request.catalog.root(),
-        name: "init",
-        programs: &[GuestProgram { folder: "init", binary: "init" }],
-        arch: request.arch,
-        cargo: request.cargo,
-        offline: request.offline,
-    };
     let exceptions =
         Exceptions::load(request.catalog.root()).map_err(|error| BuildError::Spec(vec![error]))?;
     let gate =
@@ -176,6 +167,7 @@ pub fn build(request: &Request<'_>, toolbox: &Toolbox<'_>) -> Result<Built, Buil
         cargo: request.cargo,
         offline: request.offline,
     };
+    let init_build = builds.init();
     let seed = Seed::new(locked.digest().bytes());
     let mut packages = source_debian::inputs(&locked.plan().packages, request.arch, toolbox)?;
     let preloaded = preload::images(&locked, request.catalog.root(), toolbox)?;

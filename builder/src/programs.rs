@@ -23,6 +23,8 @@ use crate::tree::{Node, NodeKind};
 
 /// How the owner of a program begins that was compiled from Go modules; the package's name follows.
 pub(crate) const GO_OWNER: &str = "Go programs of ";
+/// PID 1's folder, and its program.
+const INIT: &str = "init";
 
 /// Contents of the programs of a plan.
 #[derive(Clone, Debug, Default)]
@@ -92,7 +94,7 @@ impl Programs {
     }
 }
 
-/// How the programs of a plan are compiled.
+/// How PID 1 and the programs of a plan are compiled.
 #[derive(Clone, Copy, Debug)]
 pub struct ProgramBuilds<'a> {
     /// The repository.
@@ -111,7 +113,14 @@ enum Build<'a> {
     Go(GoBuild<'a>),
 }
 
-impl ProgramBuilds<'_> {
+impl<'a> ProgramBuilds<'a> {
+    /// How PID 1 is compiled, which every image has.
+    pub fn init(&self) -> GuestBuild<'a> {
+        let programs = &[GuestProgram { folder: INIT, binary: INIT }];
+        let Self { repo, arch, cargo, offline } = *self;
+        GuestBuild { repo, name: INIT, programs, arch, cargo, offline }
+    }
+
     /// The key of each package's programs in their place: a tree made of them changes when a program would.
     pub fn keys(&self, plan: &Plan, toolbox: &Toolbox<'_>) -> Result<Programs, CompileError> {
         Programs::each(plan, |package| {

@@ -8,12 +8,9 @@ use std::thread;
 use anyhow::Result;
 use lepton_builder::arch::Arch;
 use lepton_builder::build;
-use lepton_builder::compile::guest::{GuestBuild, GuestProgram};
 use lepton_builder::compile::kernel::KernelBuild;
-use lepton_builder::fetch::Source;
 use lepton_builder::kernel_config::WantedConfig;
 use lepton_builder::name::ImageName;
-use lepton_builder::programs::ProgramBuilds;
 
 use crate::cli::Cli;
 use crate::context::Context;
@@ -38,13 +35,12 @@ pub(crate) fn start(cli: &Cli, caller: &Context, images: Vec<(ImageName, Arch)>)
 
 /// The kernel, PID 1 and the programs of an image, as far as the store lacks them.
 fn compile(context: &Context, image: &ImageName, arch: Arch) -> Result<()> {
-    let (repo, toolbox) = (context.catalog.root(), context.toolbox());
+    let toolbox = context.toolbox();
     let plan = build::plan(&context.catalog, image, arch)?;
-    let (cargo, offline) = (&context.host.cargo, matches!(context.source, Source::Offline));
-    let programs = &[GuestProgram { folder: "init", binary: "init" }];
-    GuestBuild { repo, name: "init", programs, arch, cargo, offline }.output(&toolbox)?;
-    ProgramBuilds { repo, arch, cargo, offline }.outputs(&plan, &toolbox)?;
-    let wanted = WantedConfig::load(repo, &plan.kernel, arch)?;
+    let builds = context.program_builds(arch);
+    builds.init().output(&toolbox)?;
+    builds.outputs(&plan, &toolbox)?;
+    let wanted = WantedConfig::load(context.catalog.root(), &plan.kernel, arch)?;
     KernelBuild { spec: &plan.kernel, wanted: &wanted, arch, jobs: context.host.jobs }.output(&toolbox)?;
     Ok(())
 }

@@ -12,6 +12,7 @@ use lepton_boot_tests::cluster::{self, Cluster, MOST_NODES, Programs, REGISTRY, 
 use lepton_boot_tests::machine::Kernel;
 use lepton_builder::arch::Arch;
 use lepton_builder::artifact::Format;
+use lepton_builder::build;
 use lepton_builder::preload::{self, Container};
 use lepton_builder::scratch::Scratch;
 
@@ -86,7 +87,11 @@ fn test(names: &[String], all: bool, options: &ClusterOptions, cli: &Cli) -> Com
         }
     }
     let context = Context::new(cli, false)?;
-    let spire = if cluster::needs_spire(names) { Spire::Made } else { Spire::LeftOut };
+    let spire = if cluster::needs_spire(names) && has_identity(&context, options)? {
+        Spire::Made
+    } else {
+        Spire::LeftOut
+    };
     let (mut cluster, _folder) = start(&context, options, spire)?;
     let failed = cluster::run(&mut cluster, names, all, &mut std::io::stderr())?;
     let specs = if all && names.is_empty() {
@@ -112,6 +117,14 @@ fn run(command: &[String], cli: &Cli) -> CommandResult {
     let status = running.process(command).run_attached()?;
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     Ok(code.map_or(ExitCode::FAILURE, ExitCode::from))
+}
+
+/// Whether the image of the nodes has the package by which a host gets an identity.
+fn has_identity(context: &Context, options: &ClusterOptions) -> Result<bool> {
+    let (image, arch) =
+        context.target(&Target { image: options.image.clone(), arch: options.arch.clone() })?;
+    let plan = build::plan(&context.catalog, &image, arch)?;
+    Ok(plan.packages.iter().any(|package| package.name.as_str() == "identity"))
 }
 
 /// Builds what is needed and starts a cluster in a folder of its own, which goes with it.

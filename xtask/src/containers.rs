@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use lepton_builder::build;
-use lepton_builder::fetch::Source;
 use lepton_builder::plan::Plan;
 use lepton_builder::process::Process;
-use lepton_builder::programs::ProgramBuilds;
 use lepton_builder::scratch::Scratch;
 use lepton_builder::times::{Figure, Unit};
 
@@ -38,12 +36,7 @@ impl Parts {
     fn make(context: &Context) -> Result<Self> {
         let toolbox = context.toolbox();
         let plan = build::plan(&context.catalog, &IMAGE.parse()?, context.host.arch)?;
-        let builds = ProgramBuilds {
-            repo: context.catalog.root(),
-            arch: context.host.arch,
-            cargo: &context.host.cargo,
-            offline: matches!(context.source, Source::Offline),
-        };
+        let builds = context.program_builds(context.host.arch);
         let compiled = builds.compiled(&plan, &toolbox)?;
         let programs = compiled.into_iter().map(|one| (one.package.to_string(), one.output.dir().to_owned()));
         let programs: BTreeMap<_, _> = programs.collect();

@@ -11,6 +11,7 @@ use lepton_builder::host::Host;
 use lepton_builder::lock::{self, Lock};
 use lepton_builder::lock_update::Tools;
 use lepton_builder::name::ImageName;
+use lepton_builder::programs::ProgramBuilds;
 use lepton_builder::progress::Progress;
 use lepton_builder::spec::Catalog;
 use lepton_builder::store::Store;
@@ -63,6 +64,16 @@ impl Context {
             store: &self.store,
             source: &self.source,
             progress: &self.progress,
+        }
+    }
+
+    /// How programs of ours are compiled for an architecture.
+    pub(crate) fn program_builds(&self, arch: Arch) -> ProgramBuilds<'_> {
+        ProgramBuilds {
+            repo: self.catalog.root(),
+            arch,
+            cargo: &self.host.cargo,
+            offline: matches!(self.source, Source::Offline),
         }
     }
 

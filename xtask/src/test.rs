@@ -153,17 +153,24 @@ fn artifacts(
         let command_line = ["build", "--quiet", "--workspace", "--bin", "lepton-id"];
         succeed(context, Process::new(&context.host.cargo).args(command_line))?;
         // The whole workspace again: another selection of packages would compile them anew with other features.
-        let process = Process::new(&context.host.cargo)
+        let mut process = Process::new(&context.host.cargo)
             .args(["test", "--quiet", "--workspace"])
             .args(WITH_TOOLS.iter().flat_map(|name| ["--test", name]))
             .env(STORE_VARIABLE, &context.host.store)
             .env(IMAGE_VARIABLE, format!("{image} {arch}"))
             .env(CLIENT_GO_VARIABLE, peers::streaming_client(context)?)
             .env(SHUTDOWN_VARIABLE, peers::shutdown_client(context)?)
-            .env(ROUTE_CLIENT_VARIABLE, peers::route_client(context)?)
-            .env(SPIRE_VARIABLE, peers::spire(context)?)
-            .env(SPIFFE_CLIENT_VARIABLE, peers::spiffe_client(context)?)
-            .env(AUTHENTICATION_VARIABLE, peers::authentication(context)?);
+            .env(ROUTE_CLIENT_VARIABLE, peers::route_client(context)?);
+        if options.all {
+            process = process
+                .env(SPIRE_VARIABLE, peers::spire(context)?)
+                .env(SPIFFE_CLIENT_VARIABLE, peers::spiffe_client(context)?)
+                .env(AUTHENTICATION_VARIABLE, peers::authentication(context)?);
+        } else {
+            context
+                .progress
+                .line("identities of SPIRE's server: only with --all, because that takes long to compile");
+        }
         succeed(context, process)?;
         containers::test(context)?;
     }

@@ -1,5 +1,7 @@
 //! The CRI v1 container runtime of a Lepton host: a gRPC server on a Unix socket that only root may use.
 //!
+//! Called as `lepton-ctr` it is a client of that server, for people and for PID 1: most of both programs is the same.
+//!
 //! It can be killed at any moment: containers are kept by their pods' shims (crate `lepton-runtime-shim`), and what it
 //! knows is on the disk.
 
@@ -35,6 +37,7 @@ mod volumes;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -54,7 +57,11 @@ use streams::Doors;
 const WORKERS: usize = 2;
 
 fn main() -> ExitCode {
-    let Some(mut settings) = Settings::parse(std::env::args().skip(1)) else {
+    let mut words = std::env::args();
+    if words.next().is_some_and(|name| Path::new(&name).file_name() == Some(lepton_ctr::NAME.as_ref())) {
+        return lepton_ctr::main();
+    }
+    let Some(mut settings) = Settings::parse(words) else {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };

@@ -1,4 +1,4 @@
-//! The container images that specs start, made here: programs of Kubernetes' module, and busybox, bash and curl.
+//! The container images that specs start, made here: programs of Kubernetes' module, and busybox, bash, curl and netcat.
 //!
 //! They have the names that the suite knows them by, on the cluster's registry. Those that specs only start a shell
 //! from are busybox, whatever they are called.
@@ -35,6 +35,18 @@ const SHELLS: [(&str, &str); 4] = [
 ];
 /// Both versions of agnhost that the suite has.
 const AGNHOST: [&str; 2] = ["agnhost:2.66.1", "agnhost:2.55"];
+/// What specs call in /bin of agnhost. Its `sh` is bash, too: the shell of busybox finds its own programs before others,
+/// and its `nc` has no UDP.
+const AGNHOST_BIN: [(&str, &str); 8] = [
+    ("bash", "bash"),
+    ("cat", "cat"),
+    ("echo", "echo"),
+    ("false", "false"),
+    ("sh", "bash"),
+    ("sleep", "sleep"),
+    ("sysctl", "sysctl"),
+    ("true", "true"),
+];
 const PAUSE: &str = "pause:3.10.2";
 const NO_NEW_PRIVILEGES: &str = "nonewprivs:1.4";
 
@@ -67,8 +79,7 @@ pub(super) fn write(
     };
     let private = scratch.path().join("private");
     write(&[pause], &private)?;
-    let links = links()?;
-    let agnhost_files = [links.clone(), agnhost_files()?, private_registry(&private)?].concat();
+    let agnhost_files = [agnhost_files()?, private_registry(&private)?].concat();
     let name = test_images(NO_NEW_PRIVILEGES);
     let files = [file("/usr/local/bin/nnp", 0o4755, &programs.no_new_privileges)?];
     let no_new_privileges =
@@ -79,7 +90,7 @@ pub(super) fn write(
     for name in &names {
         containers.push(Container {
             name,
-            packages: &["busybox", "bash", "curl"],
+            packages: &["busybox", "bash", "curl", "netcat"],
             programs: &agnhost,
             files: &agnhost_files,
             entrypoint: &["/agnhost"],
@@ -88,7 +99,9 @@ pub(super) fn write(
         });
     }
     let shells = SHELLS.map(|(name, user)| (test_images(name), user));
-    let shell_files = [links, vec![link("/usr/local/bin/sh", "/usr/bin/bash")?]].concat();
+    // Programs of busybox and bash lie in /usr/bin; specs call some by other paths.
+    let shell_files =
+        [link("/bin", "usr/bin")?, link("/sbin", "usr/bin")?, link("/usr/local/bin/sh", "/usr/bin/bash")?];
     for (name, user) in &shells {
         containers.push(Container {
             name,
@@ -105,17 +118,16 @@ pub(super) fn write(
     write(&containers, target)
 }
 
-/// Programs of busybox and bash lie in /usr/bin; specs call some by other paths.
-fn links() -> Result<Vec<Placed>> {
-    Ok(vec![link("/bin", "usr/bin")?, link("/sbin", "usr/bin")?])
-}
-
 fn agnhost_files() -> Result<Vec<Placed>> {
     let users = [text("/etc/passwd", USERS)?, text("/etc/group", GROUPS)?];
     // What it serves HTTPS with: whoever asks there does not check who answers.
     let (certificate, key) = self_signed("localhost")?;
     let keys = [text("/localhost.crt", &certificate)?, text("/localhost.key", &key)?];
-    Ok([&users[..], &keys, &[link("/agnhost-2", "agnhost")?, folder("/uploads")?]].concat())
+    let bin =
+        AGNHOST_BIN.map(|(name, program)| link(&format!("/bin/{name}"), &format!("/usr/bin/{program}")));
+    let bin = bin.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let others = [link("/sbin", "usr/bin")?, link("/agnhost-2", "agnhost")?, folder("/uploads")?];
+    Ok([&users[..], &keys, &bin, &others].concat())
 }
 
 /// What agnhost's own registry serves as `pause:testing`, to those who have a password: one image of a layout, in

@@ -79,6 +79,7 @@ pub(crate) const TESTS: &[Test] = &[
     always("identity", PC, node::identity).with(&[Peer::NodeTests]),
     with_all("identity-aarch64", ARM, node::identity).with(&[Peer::NodeTests]),
     with_all("node-route", ANY, node::route).with(&[Peer::NodeTests]),
+    with_all("node-start", ANY, node::start).with(&[Peer::NodeTests]),
     with_all("node-drain", ANY, node::drain).with(&[Peer::NodeTests]),
     always("runtime-containers", ANY, runtime::containers).with(&[Peer::RuntimeTests]),
     with_all("debug-shell", ANY, services::debug_shell).with(&[Peer::Debug]),

@@ -8,6 +8,7 @@ mod identity;
 mod life;
 mod pods;
 mod route;
+mod start;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub(super) use drain::drain;
 pub(super) use identity::identity;
 pub(super) use life::life;
 pub(super) use route::route;
+pub(super) use start::start;
 
 /// The guest's address on the network of the test.
 const ADDRESS: &str = "192.0.2.10";

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,9 +22,16 @@ pub(crate) const ALL: &[Scenario] = &[
     ("a_service_is_replaced_and_passes_its_code_on", replaced),
 ];
 
+/// The runtime's program, by its other name.
+fn by_name(host: &Host) -> Command {
+    let mut command = Command::new(host.program("runtime"));
+    command.arg0("lepton-ctr");
+    command
+}
+
 /// The program with this test's runtime.
 pub(crate) fn command(host: &Host, words: &[&str]) -> Command {
-    let mut command = Command::new(host.program("lepton-ctr"));
+    let mut command = by_name(host);
     command.arg("--socket").arg(host.path("cri.sock")).arg("--logs").arg(host.path("ctr-logs"));
     command.args(words).stdin(Stdio::null());
     command
@@ -160,7 +168,7 @@ fn errors(_: &Runtime, host: &mut Host) {
         assert!(errors.contains(text), "{words:?}: {errors}");
     }
     done(host, &["rm", "-f", "web"]);
-    let mut lost = Command::new(host.program("lepton-ctr"));
+    let mut lost = by_name(host);
     let (code, _, errors) = told(&lost.args(["--socket", "/nowhere/cri.sock", "ps"]).output().unwrap());
     assert!(
         code == 1 && errors.contains("cannot reach the container runtime at /nowhere/cri.sock"),

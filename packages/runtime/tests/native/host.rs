@@ -44,7 +44,7 @@ impl Host {
         let Some(programs) = programs() else {
             return Err("LEPTON_TEST_PROGRAMS does not say where the runtime's programs are".to_owned());
         };
-        let needed = ["runtime", "runtime-shim", "runtime-oci", "lepton-ctr"].map(|name| programs.join(name));
+        let needed = ["runtime", "runtime-shim", "runtime-oci"].map(|name| programs.join(name));
         for path in needed.iter().chain([&busybox]) {
             if !path.is_file() {
                 return Err(format!("there is no {}", path.display()));

@@ -7,6 +7,7 @@ mod limits;
 mod nodes;
 mod outage;
 mod renewal;
+mod rotation;
 mod services;
 mod streams;
 mod terminal;
@@ -43,7 +44,7 @@ const CASES: [Case; 17] = [
     Case { name: "grace", run: workloads::grace },
     Case { name: "capacity", run: limits::capacity },
     Case { name: "limits", run: limits::limits },
-    Case { name: "rotation", run: limits::rotation },
+    Case { name: "rotation", run: rotation::rotation },
     Case { name: "drain", run: nodes::drain },
     Case { name: "outage", run: outage::outage },
     Case { name: "kubeconfig", run: nodes::kubeconfig },
@@ -76,6 +77,10 @@ pub fn run(
     let wanted =
         |case: &&Case| names.is_empty() || names.iter().any(|name| case.name.contains(name.as_str()));
     for case in CASES.iter().filter(wanted) {
+        if case.name == IDENTITY && cluster.setup.programs.spire.is_none() {
+            writeln!(out, "left out {IDENTITY}: the image of the nodes has no package identity")?;
+            continue;
+        }
         let start = Instant::now();
         let mut attempt = Try { cluster: &mut *cluster, namespace: format!("case-{}", case.name), is_all };
         let result = attempt.begin().and_then(|()| (case.run)(&mut attempt));
@@ -160,13 +165,9 @@ impl Try<'_> {
             .until(what, patience, |cluster| look(&Try { cluster, namespace: namespace.clone(), is_all }))
     }
 
-    /// Follows the log of a pod, from its beginning.
-    fn follow(&self, pod: &str) -> Result<Follow, ClusterError> {
-        let name = format!(
-            "{}-{pod}-{}.log",
-            self.namespace,
-            self.cluster.setup.folder.read_dir().map_or(0, Iterator::count)
-        );
+    /// Follows the log of a pod, from its beginning; `reader` tells those of one pod apart.
+    fn follow(&self, pod: &str, reader: &str) -> Result<Follow, ClusterError> {
+        let name = format!("{}-{pod}-{reader}.log", self.namespace);
         let log = self.cluster.setup.folder.join(name);
         let file = File::create(&log).map_err(ClusterError::file("make", &log))?;
         let args = ["-n", &self.namespace, "logs", "-f", pod];

@@ -82,7 +82,7 @@ pub(super) fn grace(case: &mut Try<'_>) -> Result<(), ClusterError> {
     case.apply(&pod("polite", "trap 'exit 0' TERM; while true; do sleep 1; done", ""))?;
     case.until_ready("stubborn")?;
     case.until_ready("polite")?;
-    let follow = case.follow("stubborn")?;
+    let follow = case.follow("stubborn", "reader")?;
     let timed = |case: &Try<'_>, name: &str| {
         let start = Instant::now();
         case.kubectl(&["delete", "pod", name, &format!("--grace-period={GRACE}"), "--timeout=300s"])?;

@@ -1,5 +1,6 @@
 //! `lepton-pods`: the pods of a host, for people: what they do, their logs, programs in them, and their ports.
 //!
+//! `kubelet-agent` behaves as this when it is called by its name ([`NAME`]).
 //! kubelet says what a pod is and how it is; the container runtime has logs, programs and ports. Nothing here changes a
 //! pod.
 
@@ -28,10 +29,13 @@ use failure::Failure;
 use list::Host;
 use options::{Command, Options, USAGE};
 
+/// What the program is called.
+pub const NAME: &str = "lepton-pods";
 /// The command line is wrong.
 const WRONG_USAGE: u8 = 2;
 
-fn main() -> ExitCode {
+/// Does what the command line of this process says.
+pub fn main() -> ExitCode {
     let options = match Options::parse(lexopt::Parser::from_env()) {
         Ok(options) => options,
         Err(error) => {

@@ -1,5 +1,6 @@
 //! `lepton-ctr`: images and containers of a host without Kubernetes, for people and for PID 1's `[[containers]]`.
 //!
+//! The runtime's program behaves as this when it is called by its name ([`NAME`]).
 //! It speaks CRI to the runtime and keeps nothing itself: what it needs to know of a container stands in labels and
 //! annotations of its pod. It must not change pods that it did not make; kubelet's are only shown.
 
@@ -30,10 +31,13 @@ use failure::Failure;
 use options::{Command, Options, USAGE};
 use run_options::Mode;
 
+/// What the program is called.
+pub const NAME: &str = "lepton-ctr";
 /// The command line is wrong.
 const WRONG_USAGE: u8 = 2;
 
-fn main() -> ExitCode {
+/// Does what the command line of this process says.
+pub fn main() -> ExitCode {
     let options = match Options::parse(lexopt::Parser::from_env()) {
         Ok(options) => options,
         Err(error) => {
