@@ -33,6 +33,15 @@ pub enum PackError {
     /// The initrd cannot hold the files.
     #[error("cannot write the initrd")]
     Cpio(#[from] CpioError),
+    /// A file system does not give back what was put into it.
+    #[error(
+        "the root file system gives other bytes for {path} than were put into it\n\
+             hint: this is a fault of the tool that packs it; please report it with the plan of the image"
+    )]
+    Unlike {
+        /// The file, in the image.
+        path: String,
+    },
     /// A file cannot be read or written.
     #[error("cannot {action} {path}")]
     File {
