@@ -149,7 +149,12 @@ fn machine(cx: &Context) -> Result<Machine, TestError> {
 
 /// A machine with the image `node-tests` and this machine config.
 fn machine_with(cx: &Context, config: &str) -> Result<Machine, TestError> {
-    let dir = cx.peer(Peer::NodeTests)?;
+    machine_of(cx, Peer::NodeTests, config)
+}
+
+/// A machine with another image that has kubelet.
+fn machine_of(cx: &Context, image: Peer, config: &str) -> Result<Machine, TestError> {
+    let dir = cx.peer(image)?;
     let kernel = Kernel::new(&dir.join(cx.arch.direct_boot_kernel()), &dir.join("initrd"), &cx.cmdline);
     let network = Network::Field { cards: 1, setup: SETUP.to_owned() };
     Ok(cx.bios().kernel(kernel).network(network).memory_mib(2048).cpus(2).fw_cfg("opt/lepton/config", config))

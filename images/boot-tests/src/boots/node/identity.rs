@@ -5,12 +5,13 @@
 
 use std::fs::File;
 
-use super::{ADDRESS, PATIENCE, Shell, machine_with};
+use super::{ADDRESS, PATIENCE, Shell, machine_of};
 use crate::Context;
 use crate::boots::state;
 use crate::context::TestError;
 use crate::guest::Guest;
 use crate::machine::Machine;
+use crate::runner::Peer;
 
 /// Bytes of the state disk.
 const DISK: u64 = 1 << 30;
@@ -96,7 +97,8 @@ pub(in crate::boots) fn identity(cx: &Context) -> Result<(), TestError> {
     let file = File::create_new(&path).map_err(TestError::file("make", &path))?;
     file.set_len(DISK).map_err(TestError::file("make", &path))?;
     let words = "lepton.state-disk=disk0 lepton.state-wait=30";
-    let machine = machine_with(cx, &config())?.disk(state::disk(&path, 512)).kernel_words(words);
+    let machine =
+        machine_of(cx, Peer::IdentityTests, &config())?.disk(state::disk(&path, 512)).kernel_words(words);
 
     let mut guest = start(cx, &machine)?;
     let mut shell = Shell { guest: &mut guest, count: 0 };
