@@ -4,6 +4,7 @@ use expect_test::{Expect, expect};
 
 use super::*;
 
+mod broken;
 mod whole;
 
 /// The config that applies, then the problems.
@@ -479,36 +480,6 @@ content = "b"
             ! x.toml:23: files[1].content: invalid type: integer `5`, expected a string
             ! x.toml:27: files[2].mode: "9999" is not a mode in octal such as "0644" (at most 0777)
             ! x.toml:28: files[3]: /etc/motd is given already in line 24; this one is left out
-        "#]],
-    );
-}
-
-#[test]
-fn a_broken_table_leaves_the_others() {
-    check(
-        "hostname = \"edge-1\n[network]\ndns = [\"192.0.2.53\"]\n[[network.links]]\nmatch = { name = \"eth0\"\n[network.links.bond]\nmembers = [\"eth1\"]\n[time]\nservers = [\"192.0.2.123\"]\n",
-        &expect![[r#"
-            [network]
-            dns = ["192.0.2.53"]
-
-            [time]
-            servers = ["192.0.2.123"]
-            ! x.toml:1: invalid basic string, expected `"`
-            ! x.toml:5: missing key for inline table element, expected `,`
-        "#]],
-    );
-    check(
-        "[time]\nservers = [\"a\"]\n[time]\nservers = [\"b\"]\n",
-        &expect![[r#"
-            [time]
-            servers = ["a"]
-            ! x.toml:3: duplicate key
-        "#]],
-    );
-    check(
-        "[[files]]\npath = \"/etc/a\"\ncontent = '''\nnever closed\n[time]\nservers = [\"a\"]\n",
-        &expect![[r#"
-            ! x.toml:6: invalid multi-line literal string, expected `'`
         "#]],
     );
 }

@@ -10,7 +10,7 @@ use lepton_builder::arch::Arch;
 use super::deb::{Files, package, program};
 
 /// Programs of this machine that the scripts use.
-const PROGRAMS: [&str; 4] = ["/bin/sh", "/bin/cp", "/bin/mkdir", "/bin/sleep"];
+const PROGRAMS: [&str; 5] = ["/bin/sh", "/bin/cp", "/bin/mkdir", "/bin/sleep", "/bin/tar"];
 
 /// Writes what it was asked for, but for one symbol that it never gives.
 const MAKE: &str = r#"
@@ -77,6 +77,9 @@ esac
 const CC: &str = "echo object > unwind.o";
 const AR: &str = "cp unwind.o libunwind.a";
 const EROFS: &str = "cp /work/root.tar /work/rootfs.erofs";
+/// The machine's own tar, because a script of the bench has its name.
+const UNTAR: &str = "untar";
+const EROFS_CHECK: &str = "mkdir /work/unpacked; untar -xf /work/rootfs.erofs -C /work/unpacked";
 
 /// What the tools do: name -> body of a shell script.
 #[derive(Clone)]
@@ -94,6 +97,7 @@ impl Default for Scripts {
             ("x86_64-linux-gnu-ar", AR),
             ("x86_64-linux-gnu-gcc-14", CC),
             ("mkfs.erofs", EROFS),
+            ("fsck.erofs", EROFS_CHECK),
             ("mke2fs", "exit 0"),
             ("kernel-hardening-checker", "echo []"),
         ];
@@ -146,9 +150,13 @@ static SHELL: LazyLock<Vec<u8>> = LazyLock::new(|| {
     paths.sort_unstable();
     paths.dedup();
     let file = |path: &str| {
-        let below_usr = path.strip_prefix("/usr").unwrap_or(path);
         let bytes = fs::read(path).unwrap_or_else(|error| panic!("{path}: {error}"));
-        (format!("usr{below_usr}"), 0o755, bytes)
+        let below_usr = path.strip_prefix("/usr").unwrap_or(path);
+        let place = match below_usr.strip_suffix("/tar") {
+            Some(folder) => format!("usr{folder}/{UNTAR}"),
+            None => format!("usr{below_usr}"),
+        };
+        (place, 0o755, bytes)
     };
     package(&paths.into_iter().map(file).collect())
 });
