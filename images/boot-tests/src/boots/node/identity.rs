@@ -96,9 +96,9 @@ pub(in crate::boots) fn identity(cx: &Context) -> Result<(), TestError> {
     let path = dir.path().join("state.raw");
     let file = File::create_new(&path).map_err(TestError::file("make", &path))?;
     file.set_len(DISK).map_err(TestError::file("make", &path))?;
-    let words = "lepton.state-disk=disk0 lepton.state-wait=30";
-    let machine =
-        machine_of(cx, Peer::IdentityTests, &config())?.disk(state::disk(&path, 512)).kernel_words(words);
+    let mut on_disk = cx.clone();
+    on_disk.cmdline.push_str(" lepton.state-disk=/dev/vda lepton.state-wait=30");
+    let machine = machine_of(&on_disk, Peer::IdentityTests, &config())?.disk(state::disk(&path, 512));
 
     let mut guest = start(cx, &machine)?;
     let mut shell = Shell { guest: &mut guest, count: 0 };
