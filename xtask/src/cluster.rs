@@ -92,6 +92,10 @@ fn test(names: &[String], all: bool, options: &ClusterOptions, cli: &Cli) -> Com
     } else {
         Spire::LeftOut
     };
+    if spire == Spire::LeftOut && cluster::only_spire(names) {
+        let text = "the image of the nodes has no package identity\nhint: --image identity-tests has it";
+        return Err(BadArgument(text.to_owned()).into());
+    }
     let (mut cluster, _folder) = start(&context, options, spire)?;
     let failed = cluster::run(&mut cluster, names, all, &mut std::io::stderr())?;
     let specs = if all && names.is_empty() {

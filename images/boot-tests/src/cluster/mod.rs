@@ -30,7 +30,7 @@ use serde_json::Value;
 use crate::guest::GuestError;
 use crate::machine::Kernel;
 
-pub use cases::{list, needs_spire, run};
+pub use cases::{list, needs_spire, only_spire, run};
 use control::Control;
 use field::Field;
 pub use field::MOST_NODES;

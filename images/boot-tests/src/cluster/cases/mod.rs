@@ -61,6 +61,14 @@ pub fn needs_spire(names: &[String]) -> bool {
     names.is_empty() || names.iter().any(|name| IDENTITY.contains(name.as_str()))
 }
 
+/// Whether names are given, and no other case has one of them in its name.
+pub fn only_spire(names: &[String]) -> bool {
+    !names.is_empty()
+        && list()
+            .filter(|case| *case != IDENTITY)
+            .all(|case| !names.iter().any(|name| case.contains(name.as_str())))
+}
+
 /// The names of all cases, in the order in which they run.
 pub fn list() -> impl Iterator<Item = &'static str> {
     CASES.iter().map(|case| case.name)
@@ -226,4 +234,21 @@ fn deployment(name: &str, replicas: usize, command: &str, more: &str) -> String 
 
 fn image() -> String {
     format!("{}/busybox:1", super::REGISTRY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_that_need_identities() {
+        let of = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            (needs_spire(&names), only_spire(&names))
+        };
+        assert_eq!(of(&[]), (true, false));
+        assert_eq!(of(&["identity"]), (true, true));
+        assert_eq!(of(&["identity", "scale"]), (true, false));
+        assert_eq!(of(&["scale"]), (false, false));
+    }
 }
