@@ -12,8 +12,8 @@ mod secret;
 /// Package `lepton.host.v1`.
 #[cfg(feature = "messages")]
 pub mod v1 {
-    #![expect(missing_docs, reason = "generated; the description has the text of messages and methods")]
     #![allow(
+        missing_docs,
         clippy::all,
         clippy::pedantic,
         clippy::allow_attributes,
