@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::field::{Field, Place, Reader, plain_fields};
 use crate::identity::Identity;
+use crate::logs::Logs;
+use crate::management::Management;
 use crate::names::{Hostname, Server};
 use crate::network::Network;
 use crate::pods::{Kubelet, Pod};
@@ -54,6 +56,10 @@ table! {
             route: Routing,
             /// The trust domain that the host belongs to, and what its workloads are called (docs/identity.md).
             identity: Identity,
+            /// The management API of the host (docs/host.md).
+            host: Management,
+            /// Where logs are sent (docs/logs.md).
+            logs: Logs,
             /// Kernel settings by name, `"net.ipv4.ip_forward" = 1`; they are set after the image's own.
             sysctl: BTreeMap<SysctlKey, SysctlValue>,
             /// What the consoles show.
@@ -73,6 +79,16 @@ impl MachineConfig {
     /// Whether it says nothing at all.
     pub fn is_empty(&self) -> bool {
         self.is_absent()
+    }
+
+    /// Every value by its key; see [`crate::rows`].
+    pub fn rows(&self) -> Vec<(String, String)> {
+        crate::rows(self).expect("every table of a config has text keys")
+    }
+
+    /// The config as TOML for people, without its secrets; see [`crate::is_secret`].
+    pub fn to_toml_without_secrets(&self) -> String {
+        crate::to_toml_without_secrets(self).expect("every table of a config has text keys")
     }
 
     /// The config as TOML, which [`crate::parse`] reads back.

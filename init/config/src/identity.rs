@@ -37,6 +37,9 @@ table! {
             join_token: Option<JoinToken>,
             /// A certificate that the host joins with, instead of a token.
             x509pop: Option<X509pop>,
+            /// The certificate and key that the host issues identities with while it has no servers, instead of ones that it
+            /// makes itself.
+            authority: Option<IdentityAuthority>,
             /// Whether the first server that answers is believed, when there is no trust bundle. Images for production refuse
             /// that.
             insecure_bootstrap: Option<bool>,
@@ -58,6 +61,20 @@ table! {
             /// The certificate and those that lead to the authority that the server trusts, in PEM, its own first.
             certificate: PemText,
             /// Its private key in PEM (PKCS#8, SEC 1 or PKCS#1), without a passphrase.
+            key: PemText,
+        }
+        optional {}
+    }
+}
+
+table! {
+    /// An authority of the host's trust domain, which others may be of, too.
+    struct IdentityAuthority {
+        required {
+            /// The authority's certificate and those that lead to a root of the trust domain, in PEM, its own first. The last
+            /// one is what others verify identities of this host with.
+            certificate: PemText,
+            /// Its private key in PEM (PKCS#8 or SEC 1, of the curve P-256), without a passphrase.
             key: PemText,
         }
         optional {}
@@ -333,6 +350,7 @@ as_text!(
 );
 
 impl Check for X509pop {}
+impl Check for IdentityAuthority {}
 impl Check for Reload {}
 
 impl Check for IdentityEntry {
@@ -374,8 +392,15 @@ impl Check for IdentityFile {
 
 impl Check for Identity {
     /// Without one of these the host would join something else, or nothing.
-    const VITAL: &'static [&'static str] =
-        &["trust-domain", "servers", "trust-bundle", "trust-bundle-url", "trust-bundle-sha256", "x509pop"];
+    const VITAL: &'static [&'static str] = &[
+        "trust-domain",
+        "servers",
+        "trust-bundle",
+        "trust-bundle-url",
+        "trust-bundle-sha256",
+        "x509pop",
+        "authority",
+    ];
 
     fn check(self, place: Place<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let mut refuse = |message: &str| {
@@ -393,6 +418,12 @@ impl Check for Identity {
         }
         if !self.servers.is_empty() && self.trust_domain.is_none() {
             return refuse("servers need a trust-domain: the one that they are servers of");
+        }
+        if self.authority.is_some() && !self.servers.is_empty() {
+            return refuse("a host with servers issues nothing itself: give servers or authority");
+        }
+        if self.authority.is_some() && self.trust_domain.is_none() {
+            return refuse("authority needs a trust-domain: the one that it is an authority of");
         }
         Some(self)
     }
@@ -455,6 +486,13 @@ mod tests {
             ("servers = ['b:1']".to_owned(), "servers need a trust-domain"),
             (format!("trust-bundle-sha256 = '{}'", "0".repeat(64)), "belong together"),
             (format!("join-token = 'a'\nx509pop = {{ certificate = {pem}, key = {pem} }}"), "in one way"),
+            (
+                format!(
+                    "trust-domain = 'a'\nservers = ['b:1']\nauthority = {{ certificate = {pem}, key = {pem} }}"
+                ),
+                "issues nothing itself",
+            ),
+            (format!("authority = {{ certificate = {pem}, key = {pem} }}"), "authority needs a trust-domain"),
             ("entries = [{ path = '/a', selectors = [] }]".to_owned(), "selectors is empty"),
             (
                 "files = [{ spiffe-id = '/a', certificate = '/a', key = '/a' }]".to_owned(),

@@ -12,6 +12,8 @@ mod field;
 mod host;
 mod identity;
 pub mod kernel_words;
+mod logs;
+mod management;
 mod names;
 mod network;
 pub mod ovf;
@@ -34,10 +36,12 @@ pub use host::{
     WatchdogTimeout,
 };
 pub use identity::{
-    BundleUrl, DeliveryPath, DnsName, Identity, IdentityEntry, IdentityFile, IdentityName, IdentityPath,
-    IdentityServer, JoinToken, JwtTtl, Reload, ReloadSignal, SelectorText, Sha256Digest, Site,
+    BundleUrl, DeliveryPath, DnsName, Identity, IdentityAuthority, IdentityEntry, IdentityFile, IdentityName,
+    IdentityPath, IdentityServer, JoinToken, JwtTtl, Reload, ReloadSignal, SelectorText, Sha256Digest, Site,
     TrustDomainName, X509Ttl, X509pop,
 };
+pub use logs::{BufferSize, DestinationName, LogDestination, LogScheme, LogSource, LogSources, LogUrl, Logs};
+pub use management::Management;
 pub use names::{Domain, Hostname, LinkName, LinkRef, Server};
 pub use network::{
     Bond, BondMode, Bridge, Dhcp, LacpRate, Link, Match, Mtu, Network, Route, TransmitHash, Vlan, VlanId,
@@ -51,4 +55,4 @@ pub use registries::{CaFile, OnlyEndpoints, Registry, RegistryEndpoint, Registry
 pub use route::{
     ListenAddress, PemText, ProxyNetwork, ResponseTimeout, RouteCertificate, RouteHost, Routing,
 };
-pub use writing::{Unwritable, to_toml};
+pub use writing::{SECRET, Unwritable, is_secret, rows, to_toml, to_toml_without_secrets};

@@ -3,10 +3,14 @@
 //! PID 1 carries this code, so it is small: one serializer, which makes a tree, and one walk over that tree. A value that
 //! TOML cannot say (a tuple, a variant with contents, a number that is none) is refused.
 
+mod rows;
+
 use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 use serde::ser::{self, Impossible, SerializeMap, SerializeSeq, SerializeStruct};
+
+pub use rows::{SECRET, is_secret, rows, to_toml_without_secrets};
 
 /// The value has no TOML form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
