@@ -32,6 +32,23 @@ pub fn fill() -> Result<(), CopyError> {
     }
 }
 
+/// Puts the image's default of a path below `/etc` back, or removes what is there.
+pub fn restore(path: &str) -> io::Result<()> {
+    let default = format!("{DEFAULTS}/{}", path.strip_prefix("/etc/").unwrap_or_default());
+    restore_from(Path::new(&default), Path::new(path))
+}
+
+fn restore_from(default: &Path, path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    match copy_entry(default, path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Copies everything below `from` into the existing directory `to`.
 pub fn copy_tree(from: &Path, to: &Path) -> Result<(), CopyError> {
     let failed = |path: &Path| {
@@ -90,6 +107,20 @@ mod tests {
         assert_eq!(fs::metadata(to.join("ssl/private/key")).unwrap().mode() & 0o7777, 0o440);
         assert_eq!(fs::metadata(to.join("ssl/private")).unwrap().mode() & 0o7777, 0o700);
         assert_eq!(fs::read_link(to.join("resolv.conf")).unwrap(), Path::new("../run/resolv.conf"));
+    }
+
+    #[test]
+    fn a_default_comes_back_and_what_has_none_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let (default, path) = (dir.path().join("default"), dir.path().join("motd"));
+        fs::write(&path, "of a config").unwrap();
+        restore_from(&default, &path).unwrap();
+        assert!(!path.exists());
+        restore_from(&default, &path).unwrap();
+        fs::write(&default, "of the image").unwrap();
+        fs::write(&path, "of a config").unwrap();
+        restore_from(&default, &path).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"of the image");
     }
 
     #[test]

@@ -37,6 +37,11 @@ fn is_valid(name: &str) -> bool {
         })
 }
 
+/// The name of a host whose configuration gives none.
+pub fn without_config() -> String {
+    choose(None, files::read_value("/etc/hostname").ok().as_deref()).0
+}
+
 /// Gives the kernel its host name; returns it with the mistakes met on the way.
 pub fn set(asked: Option<&str>) -> io::Result<(String, Vec<String>)> {
     let image = files::read_value("/etc/hostname").ok();

@@ -6,11 +6,12 @@
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::Duration;
 
+use lepton_config::MachineConfig;
 use lepton_control::Phase;
 use lepton_init::cmdline::Cmdline;
 use lepton_init::console::Consoles;
@@ -21,8 +22,11 @@ use lepton_init::options::Options;
 use lepton_init::os_release::OsRelease;
 use lepton_init::reap::reap_all;
 use lepton_init::screen::Screen;
+use lepton_init::services::applied::{Place, RunningConfig};
+use lepton_init::services::effects::is_named;
 use lepton_init::services::host::Host;
 use lepton_init::services::{Services, load};
+use lepton_init::source::{APPLIED_FILE, Before, Layers};
 use lepton_init::step::{StepError, run};
 use lepton_init::watchdog::Watchdog;
 use lepton_init::{
@@ -68,19 +72,33 @@ fn boot(started: Duration) -> Result<(Events, Services, Screen), StepError> {
     run("link devices", mounts::link_devices)?;
     run("fill /etc", etc::fill)?;
 
-    let gathered = run("gather machine config", || Ok::<_, Infallible>(source::gather(&cmdline, &options)))?;
-    options.fill_from(&gathered.config);
+    let mut gathered =
+        run("gather machine config", || Ok::<_, Infallible>(source::gather(&cmdline, &options)))?;
+    let mut errors = std::mem::take(&mut gathered.errors);
+    let mut layers = Layers::new(gathered);
+    options.fill_from(layers.effective());
 
     install::drop_when_installed(&mut options);
 
     run("set kernel settings", sysctl::apply)?;
-    let config_errors = run("apply machine config", || Ok::<_, Infallible>(source::apply(&gathered.config)))?;
-    let asked = gathered.config.hostname.as_ref().map(|name| name.as_str());
-    let (_, name_errors) = run("set host name", || hostname::set(asked))?;
     run("raise loopback", network::raise_loopback)?;
     let state = run("mount /var", || state::mount_var(&options))?;
     run("share mounts", mounts::share)?;
     state.device.iter().for_each(|device| state::grow::start(device));
+
+    // It lies on the state partition, so only now all of the config is known.
+    let (applied, applied_errors) = match options.ignore_applied {
+        false => source::read_applied(Path::new(APPLIED_FILE)),
+        true => (None, vec![format!("{APPLIED_FILE} is left aside, as the kernel command line says")]),
+    };
+    let (applied, applied_config) = applied.unzip();
+    layers.set_applied(applied_config);
+    let mut before = Before::default();
+    let failed = run("apply machine config", || {
+        Ok::<_, Infallible>(source::apply_changes(&mut before, &MachineConfig::default(), layers.effective()))
+    })?;
+    let asked = layers.effective().hostname.as_ref().map(|name| name.as_str());
+    let (_, name_errors) = run("set host name", || hostname::set(asked))?;
 
     let install_errors = install::check(&options);
 
@@ -88,35 +106,39 @@ fn boot(started: Duration) -> Result<(Events, Services, Screen), StepError> {
     run("take Ctrl-Alt-Del", || reboot(RebootCommand::CadOff).map_err(io::Error::from))?;
     let events = run("watch power buttons", Events::open)?;
 
-    let screen = Screen::new(gathered.config.console.status != Some(false));
+    let config = layers.effective().clone();
+    let screen = Screen::new(config.console.status != Some(false));
     // After everything that may take long before the loop that feeds it.
-    let timeout = gathered.config.watchdog.timeout_s.map(|timeout| Watchdog::open(timeout.get())).transpose();
+    let timeout = config.watchdog.timeout_s.map(|timeout| Watchdog::open(timeout.get())).transpose();
     let (watchdog, watchdog_error) = match timeout {
         Ok(watchdog) => (watchdog, None),
         Err(error) => (None, Some(format!("watchdog: {error}"))),
     };
 
     let mut services = run("prepare services", || {
-        let (specs, service_errors) = load::load(&gathered.config);
-        let late = source::Late::new(&gathered);
-        let config_errors = [gathered.errors, config_errors].concat();
+        let (specs, service_errors) = load::load(&config);
+        for more in [
+            failed,
+            name_errors,
+            state.errors.clone(),
+            install_errors.clone(),
+            service_errors,
+            watchdog_error.into_iter().collect(),
+        ] {
+            errors.extend(more);
+        }
+        let file = PathBuf::from(APPLIED_FILE);
+        let place = state.device.clone().map(|device| Place { device, file });
         let host = Host {
             image: OsRelease::read(),
             kernel: started,
-            errors: [
-                options.errors.clone(),
-                config_errors,
-                name_errors,
-                state.errors.clone(),
-                install_errors.clone(),
-                service_errors,
-                watchdog_error.into_iter().collect(),
-            ]
-            .concat(),
+            errors: [options.errors.clone(), errors].concat(),
             state,
-            sources: gathered.sources,
-            late,
-            is_named: gathered.config.hostname.is_some() || Path::new("/etc/hostname").exists(),
+            config: RunningConfig::new(layers, applied, place),
+            before,
+            applied_errors,
+            network_name: None,
+            is_named: is_named(&config),
             ready: None,
             phase: Phase::Starting,
         };

@@ -38,6 +38,8 @@ pub struct Options {
     pub install: Option<String>,
     /// `lepton.install-wipe`: a state partition on that disk is emptied.
     pub install_wipe: bool,
+    /// `lepton.applied=ignore`: what was applied on the running host is left aside.
+    pub ignore_applied: bool,
     /// Whether any `lepton.` key was given.
     pub used: bool,
     /// One sentence per key that was skipped.
@@ -70,6 +72,10 @@ impl Options {
                 "install-wipe" => {
                     options.install_wipe = value.is_empty();
                     options.install_wipe
+                }
+                "applied" => {
+                    options.ignore_applied = value == "ignore";
+                    options.ignore_applied
                 }
                 "reset" => {
                     options.reset_state = value == "state";
@@ -147,8 +153,9 @@ mod tests {
     fn keys_and_mistakes() {
         let parse = |text: &str| Options::from_cmdline(&Cmdline::parse(text));
         assert_eq!(parse("console=ttyS0 quiet"), Options::default());
-        let options =
-            parse("lepton.hostname=x lepton.state=required lepton.state-wait=7 lepton.config-wait=3");
+        let options = parse(
+            "lepton.hostname=x lepton.state=required lepton.state-wait=7 lepton.config-wait=3 lepton.applied=ignore",
+        );
         assert_eq!(
             options,
             Options {
@@ -159,6 +166,7 @@ mod tests {
                 reset_state: false,
                 install: None,
                 install_wipe: false,
+                ignore_applied: true,
                 used: true,
                 errors: vec![],
             }

@@ -35,6 +35,7 @@ Of several sources the first that has a key gives it:
 | NoCloud disk | label `cidata`: `user-data` (TOML), `meta-data` (`local-hostname`) | `cidata` |
 | config drive | label `config-2`: `openstack/latest/user_data` (TOML), `meta_data.json` (`hostname`) | `config-2` |
 | EFI system partition | `lepton/config.toml` | `esp` |
+| applied on the running host | `/var/lib/lepton/config/applied.toml` on the state partition; see below | `applied` |
 | image | what `--config` built in | `image` |
 
 Keys of tables are merged one by one (`network.dns` from one source, `network.links` from another).
@@ -63,9 +64,35 @@ lepton.config=https://edge:secret@boot.example/edge-1.toml
 - At most 120 KiB, 5 redirects (never from `https` to `http`), 30 seconds for each attempt. Attempts follow each other after 0.5 seconds, then twice as long each time: 2 seconds at most while the ready line waits, 60 later.
 - The ready line waits for the config, but 30 seconds at most. Then the host is ready without it, `config.errors` and `lepton status` say why, and the config is applied when it comes.
 
-What a running host can take from it is applied: host name, files, kernel settings, services (new ones start, changed ones start anew, those that are gone stop), network and time (the service `network` starts anew; addresses stay meanwhile), registries (the service `runtime` starts anew; containers go on), pods and the cluster (the service `kubelet` starts anew; pods go on), routes (requests under way go on), the identity (workloads keep what they have until there is something new), and an installation when `/var` is in memory.
-Files that another source has written stay.
-`state.disk`, `console` and `watchdog` have an effect at the start only; in a fetched config they are mistakes.
+What a running host can take from it is applied, as the table below says; what has an effect at the start only is a mistake in a fetched config.
+
+## Changing a running host
+
+`lepton config apply` (docs/host.md) gives a running host a config, which takes the place of the one that was applied before; an empty one takes that away.
+Its place among the sources is before the image's own config, so every other source overrides it.
+
+- It is checked as a whole first, also together with the other sources: with a mistake nothing of it is applied, and all mistakes are told with line and key.
+- The answer names every key that gets another value, and what becomes of it: at once, at the next start, overridden by a source, or without the service that would read it. Secrets are shown as `(secret)`.
+- It is written to the state partition, at once and for root alone, before it takes effect: a power cut leaves the old one or the new one. Without a state partition it is in memory, and the answer says that it does not survive a restart.
+- On trial (`--try SECONDS`, 1 to 3600) nothing is written: the host goes back to the config before by itself, and also when it restarts, unless it is told to keep it.
+- Each config has a revision; a change names the one that it was made for. Of two changes at once the second is refused (`conflict`), and so is every change while one is on trial.
+- `lepton.applied=ignore` on the kernel command line starts the host without it, `lepton.state=tmpfs` without anything that it has kept.
+
+| keys | what follows at once |
+|---|---|
+| `hostname` | the name changes; without the key it is the network's or the image's again |
+| `files` | are written; one that is gone becomes the image's again, or is removed |
+| `sysctl` | are set; one that is gone gets the value from before |
+| `services`, `containers` | new ones start, changed ones start anew, those that are gone stop |
+| `network`, `time` | the service `network` starts anew; addresses stay meanwhile, and a VLAN, bond or bridge that is gone from the config stays until the next start |
+| `registries`, `proxy` | the service `runtime` starts anew; containers go on |
+| `pods`, `kubelet` | the service `kubelet` starts anew; pods go on |
+| `route` | the router takes it over; requests under way go on |
+| `identity` | the agent takes it over; workloads keep what they have until there is something new |
+| `host`, `logs` | the services take it over |
+| `install` | the installation begins, when `/var` is in memory; else refused |
+| `console`, `watchdog` | nothing until the next start |
+| `state` | refused: the state partition is looked for before this config is read |
 
 ## Words of the kernel command line
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::{ConfigChange, ConfigProblem, HostConfig};
+
 /// One line of PID 1.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -27,6 +29,12 @@ pub enum Answer {
     Line(LogLine),
     /// There are no more records.
     End,
+    /// The machine config.
+    Config(Box<HostConfig>),
+    /// What a machine config changes, or would.
+    ConfigChange(Box<ConfigChange>),
+    /// Everything that is wrong with a machine config; nothing of it was applied.
+    ConfigProblems(Vec<ConfigProblem>),
 }
 
 impl Answer {
@@ -55,6 +63,10 @@ pub enum ErrorKind {
     NotAllowed,
     /// It cannot be done now, or not on this host.
     Refused,
+    /// The machine config is another one than the client saw, or one is on trial.
+    Conflict,
+    /// No machine config of that name is on trial.
+    NoTrial,
 }
 
 /// Where the host is in its life.

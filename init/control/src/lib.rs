@@ -6,6 +6,7 @@
 
 mod answer;
 mod client;
+mod config;
 mod request;
 mod stopping;
 
@@ -13,6 +14,7 @@ pub use answer::{
     Answer, ConfigStatus, ErrorKind, LogLine, Memory, Phase, ServiceState, ServiceStatus, StateStatus, Status,
 };
 pub use client::{Client, ClientError};
+pub use config::{ConfigChange, ConfigProblem, Difference, Effect, HostConfig, Trial};
 pub use request::{BadRequest, LogName, Message, Request};
 pub use stopping::Stopping;
 

@@ -76,6 +76,33 @@ pub enum Request {
     },
     /// Empties the state partition at the next boot.
     ResetState,
+    /// The machine config: answered by [`crate::Answer::Config`].
+    GetConfig,
+    /// What applying a machine config would change: answered by [`crate::Answer::ConfigChange`], or by
+    /// [`crate::Answer::ConfigProblems`] when it cannot be applied. Nothing is changed.
+    CheckConfig {
+        /// The config, as TOML.
+        text: String,
+    },
+    /// Applies a machine config in place of the one that was applied before; an empty one takes that away. Answered as
+    /// [`Request::CheckConfig`] is.
+    ApplyConfigChange {
+        /// The config, as TOML.
+        text: String,
+        /// The revision that the client saw. When there is another one now, the answer is [`crate::ErrorKind::Conflict`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expected: Option<String>,
+        /// The host goes back to the config before after so many seconds (1 to 3600), and when it restarts, unless
+        /// [`Request::ConfirmConfig`] comes.
+        #[serde(rename = "try-s", default, skip_serializing_if = "Option::is_none")]
+        try_s: Option<u32>,
+    },
+    /// Keeps a machine config that is on trial.
+    ConfirmConfig {
+        /// The trial's, from the answer to [`Request::ApplyConfigChange`]. For any other one the answer is
+        /// [`crate::ErrorKind::NoTrial`].
+        id: String,
+    },
 }
 
 /// The log that is meant.
@@ -137,6 +164,10 @@ mod tests {
             (
                 Request::Start { name: "a".into() },
                 "{\"version\":1,\"request\":{\"start\":{\"name\":\"a\"}}}\n",
+            ),
+            (
+                Request::ApplyConfigChange { text: "a".into(), expected: None, try_s: Some(60) },
+                "{\"version\":1,\"request\":{\"apply-config-change\":{\"text\":\"a\",\"try-s\":60}}}\n",
             ),
             (
                 logs,

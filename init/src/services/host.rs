@@ -8,11 +8,13 @@ use crate::clock::{self, millis};
 use crate::network;
 use crate::os_release::OsRelease;
 use crate::ready::{MemInfo, Report};
-use crate::source::Late;
+use crate::source::Before;
 use crate::state::State;
 
+use super::applied::RunningConfig;
+
 /// Facts of the boot.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Host {
     /// Which image runs.
     pub image: OsRelease,
@@ -20,12 +22,16 @@ pub struct Host {
     pub kernel: Duration,
     /// What `/var` is.
     pub state: State,
-    /// Where the configuration came from, lowest precedence first.
-    pub sources: Vec<String>,
-    /// What was wrong with it at the start.
+    /// What was wrong with the configuration at the start.
     pub errors: Vec<String>,
-    /// The configuration in use, and what is kept for one that comes over the network.
-    pub late: Late,
+    /// The configuration in use, and what was applied on the running host.
+    pub config: RunningConfig,
+    /// What was in place of it.
+    pub before: Before,
+    /// What was wrong with what was applied.
+    pub applied_errors: Vec<String>,
+    /// The name that the network has for the host.
+    pub network_name: Option<String>,
     /// Whether the configuration names the host, so that nobody else may.
     pub is_named: bool,
     /// When the ready line was printed.
@@ -36,8 +42,8 @@ pub struct Host {
 
 impl Host {
     /// What was wrong, at the start and later.
-    fn errors(&self) -> Vec<String> {
-        [self.errors.as_slice(), &self.late.errors].concat()
+    pub(super) fn errors(&self) -> Vec<String> {
+        [self.errors.as_slice(), &self.config.layers.errors, &self.applied_errors].concat()
     }
 
     /// The ready line's contents; `services` are names with what became of them.
@@ -51,7 +57,7 @@ impl Host {
             hostname: hostname(),
             addresses: network::addresses(),
             state: self.state.clone(),
-            sources: self.sources.clone(),
+            sources: self.config.layers.names(),
             errors: self.errors(),
             services,
         }
@@ -74,7 +80,7 @@ impl Host {
                 device: self.state.device.clone(),
                 filesystem: self.state.filesystem.to_owned(),
             },
-            config: ConfigStatus { sources: self.sources.clone(), errors: self.errors() },
+            config: ConfigStatus { sources: self.config.layers.names(), errors: self.errors() },
             memory: memory.map(|memory| Memory { total_kb: memory.total_kb, used_kb: memory.used_kb() }),
             services,
         }

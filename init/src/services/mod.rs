@@ -3,8 +3,10 @@
 //! `manager.rs` decides and is pure; everything else here carries its decisions out, without ever waiting for a service
 //! or for a client.
 
+pub mod applied;
 pub mod cgroup;
 mod client;
+pub mod effects;
 pub mod host;
 mod late;
 pub mod load;
@@ -127,8 +129,10 @@ impl Services {
         let draining = self.manager.draining().next().map(|_| now + LOOK_EVERY);
         let clients = self.clients.iter().flatten().filter_map(Client::deadline);
         let watchdog = self.watchdog.as_ref().map(Watchdog::deadline);
-        let feed = self.feed.deadline(now);
-        self.manager.deadline().into_iter().chain(draining).chain(clients).chain(watchdog).chain(feed).min()
+        // While the host goes down it ends with the host.
+        let trial = self.host.config.end_of_trial().filter(|_| self.host.phase != Phase::Stopping);
+        let others = watchdog.into_iter().chain(self.feed.deadline(now)).chain(trial);
+        self.manager.deadline().into_iter().chain(draining).chain(clients).chain(others).min()
     }
 
     /// Does what can be done now, with a bound, and never waits.
@@ -143,6 +147,7 @@ impl Services {
                 self.serve(source, now);
             }
         }
+        self.end_trial(now);
         self.manager.tick(now);
         self.act();
         self.serve_followers(now);

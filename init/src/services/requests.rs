@@ -5,6 +5,7 @@ use std::time::Duration;
 use lepton_control::{Answer, ErrorKind, LogName, Request, ServiceStatus, Status};
 
 use super::Services;
+use super::applied::Wish;
 use super::cgroup::service_of_process;
 use super::client::{Cursor, Log};
 use crate::clock::millis;
@@ -52,6 +53,13 @@ impl Services {
             Request::ResetState => self.reset_state(),
             Request::ApplyConfig { source, text } => self.apply_config(&source, &text, pid, now),
             Request::ConfigFailed { message } => self.config_failed(&message, pid),
+            Request::GetConfig => self.host.config.get(self.host.errors(), now),
+            Request::CheckConfig { text } => self.check_config(&text, now),
+            Request::ApplyConfigChange { text, expected, try_s } => {
+                let wish = Wish { text: &text, expected: expected.as_deref(), try_s };
+                self.apply_change(wish, now)
+            }
+            Request::ConfirmConfig { id } => self.host.config.confirm(&id),
         };
         Outcome::Answer(answer)
     }
@@ -76,6 +84,8 @@ impl Services {
         if service_of_process(pid).as_deref() != Some("network") {
             return Answer::error(ErrorKind::NotAllowed, "only the service network may name the host");
         }
+        // For a config that names the host no more.
+        self.host.network_name = Some(name.to_owned());
         if self.host.is_named {
             return Answer::error(ErrorKind::Refused, "the configuration names the host");
         }

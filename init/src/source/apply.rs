@@ -2,34 +2,52 @@
 //!
 //! One thing that fails is reported and does not keep the others from being done.
 
+use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-use lepton_config::{File, MachineConfig};
+use lepton_config::{File, MachineConfig, SysctlKey};
 
 use super::EFFECTIVE;
+use crate::{etc, files};
 
 /// Mode of a file for which the config names none.
 const DEFAULT_MODE: u32 = 0o644;
 
-/// Applies the config; gives one sentence per thing that failed.
-pub fn apply(config: &MachineConfig) -> Vec<String> {
-    apply_changes(&MachineConfig::default(), config)
-}
+/// Kernel settings as they were before a config had them, to be put back when it has them no more.
+#[derive(Clone, Debug, Default)]
+pub struct Before(BTreeMap<SysctlKey, String>);
 
-/// Applies what a config has and `old`, which is applied already, has not.
-pub fn apply_changes(old: &MachineConfig, config: &MachineConfig) -> Vec<String> {
+/// Applies what differs from `old`, which is applied already; gives one sentence per thing that failed.
+pub fn apply_changes(before: &mut Before, old: &MachineConfig, config: &MachineConfig) -> Vec<String> {
     let mut errors = Vec::new();
     for file in config.files.iter().filter(|file| !old.files.contains(file)) {
         if let Err(error) = write_file(file) {
             errors.push(format!("cannot write {}: {error}", file.path));
         }
     }
+    for file in old.files.iter().filter(|old| config.files.iter().all(|file| file.path != old.path)) {
+        if let Err(error) = etc::restore(file.path.as_str()) {
+            errors.push(format!("cannot put back {}: {error}", file.path));
+        }
+    }
     for (key, value) in config.sysctl.iter().filter(|(key, value)| old.sysctl.get(key) != Some(value)) {
+        if let Ok(value) = files::read_value(key.path()) {
+            before.0.entry(key.clone()).or_insert(value);
+        }
         if let Err(error) = fs::write(key.path(), value.as_str()) {
             errors.push(format!("cannot set {key} to {:?}: {error}", value.as_str()));
+        }
+    }
+    for key in old.sysctl.keys().filter(|key| !config.sysctl.contains_key(key)) {
+        let restored = match before.0.remove(key) {
+            Some(value) => fs::write(key.path(), value),
+            None => Err(io::ErrorKind::NotFound.into()),
+        };
+        if let Err(error) = restored {
+            errors.push(format!("cannot set {key} back, so it stays until the next start: {error}"));
         }
     }
     // It may hold secrets, as contents of files.
@@ -51,7 +69,7 @@ fn write_file(file: &File) -> io::Result<()> {
 }
 
 /// Puts a file in place at once, instead of a file or link that is there.
-fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+pub(super) fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -63,6 +81,8 @@ fn write_whole(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     file.write_all(bytes)?;
     // After the contents, and past the process's mask.
     file.set_permissions(Permissions::from_mode(mode))?;
+    // On a disk the contents come before the name; in memory this costs nothing.
+    file.sync_all()?;
     fs::rename(&temporary, path)
 }
 
@@ -81,10 +101,6 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"hello");
         assert_eq!(fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o7777, 0o640);
         assert_eq!(fs::read(&other).unwrap(), b"untouched");
-        assert_eq!(
-            crate::files::list_dir(path.parent().unwrap()).unwrap(),
-            ["motd"],
-            "nothing is left beside it"
-        );
+        assert_eq!(files::list_dir(path.parent().unwrap()).unwrap(), ["motd"], "nothing is left beside it");
     }
 }

@@ -1,18 +1,20 @@
 //! Where the machine config comes from: every source is looked at once, and of several that have a key the first gives it.
 //!
 //! Precedence, highest first: kernel command line, guestinfo of VMware, the CD with an OVF environment, QEMU's fw_cfg, a
-//! disk labelled `cidata`, one labelled `config-2`, the EFI system partition, the image.
+//! disk labelled `cidata`, one labelled `config-2`, the EFI system partition, what was applied on the running host, the image.
 //! Nothing here waits for the network; disks are waited for when the command line says so, and the boot disk for a few
 //! seconds. A source that is not there or cannot be used never stops a boot: it is left aside with its reason.
 
+mod applied;
 mod apply;
 mod cmdline;
+mod difference;
 mod esp;
 mod fw_cfg;
 mod iso;
 mod json;
 mod label;
-mod late;
+mod layers;
 mod nocloud;
 mod ovf_env;
 mod vmware;
@@ -27,21 +29,23 @@ use crate::files;
 use crate::kmsg::{self, Level};
 use crate::options::Options;
 
-pub use apply::{apply, apply_changes};
-pub use late::{Late, Unusable};
+pub use applied::{FILE as APPLIED_FILE, read as read_applied, store as store_applied};
+pub use apply::{Before, apply_changes};
+pub use difference::{Differs, differences, merged_by, table_of, tables_that_differ};
+pub use layers::{APPLIED, Layers, Source, Unusable};
 
 /// The effective config, for the services of the host.
 pub const EFFECTIVE: &str = "/run/lepton/config.toml";
+/// The last source.
+const IMAGE_NAME: &str = "image";
 /// The config that was built into the image.
 const IMAGE: &str = "/usr/share/lepton/config.toml";
 
-/// What all sources together say.
+/// What all sources say.
 #[derive(Clone, Debug, Default)]
 pub struct Gathered {
-    /// The merged config.
-    pub config: MachineConfig,
-    /// Names of the sources that were used, lowest precedence first.
-    pub sources: Vec<String>,
+    /// The sources that are used, highest precedence first.
+    pub sources: Vec<Source>,
     /// One sentence per mistake.
     pub errors: Vec<String>,
     /// One sentence per source or part of it that was left aside.
@@ -55,10 +59,8 @@ pub struct Gathered {
 pub struct Pending {
     /// Where it is. It may hold a password, so it is never printed.
     pub url: String,
-    /// What comes before it: the sources of higher precedence, and what the one that names it says itself.
-    pub above: MachineConfig,
-    /// Its place among [`Gathered::sources`]: before those that come before it.
-    pub place: usize,
+    /// The source that names it; what is fetched comes behind that.
+    pub source: &'static str,
 }
 
 /// What one source says.
@@ -86,7 +88,7 @@ pub fn gather(cmdline: &Cmdline, options: &Options) -> Gathered {
     let mut gathered = Gathered::default();
     let volumes = volume::Volumes::scan(options.config_wait);
     // Lazily, so that each is looked at in the order of precedence and its log lines stand in that order.
-    let looks: [(&str, &dyn Fn() -> Look); 8] = [
+    let looks: [(&'static str, &dyn Fn() -> Look); 8] = [
         ("cmdline", &|| cmdline::look(cmdline)),
         ("guestinfo", &vmware::look),
         ("ovf-env", &|| iso::look(&volumes)),
@@ -94,7 +96,7 @@ pub fn gather(cmdline: &Cmdline, options: &Options) -> Gathered {
         ("cidata", &|| nocloud::cidata(&volumes)),
         ("config-2", &|| nocloud::config_drive(&volumes)),
         ("esp", &|| esp::look(&volumes)),
-        ("image", &image),
+        (IMAGE_NAME, &image),
     ];
     for (name, look) in looks {
         match look() {
@@ -102,19 +104,14 @@ pub fn gather(cmdline: &Cmdline, options: &Options) -> Gathered {
             Err(reason) => gathered.skip(format!("{name}: {reason}")),
         }
     }
-    gathered.sources.reverse();
-    if let Some(later) = &mut gathered.later {
-        later.place = gathered.sources.len() - later.place;
-    }
     gathered
 }
 
 impl Gathered {
     /// Adds a source of lower precedence than those before.
-    fn add(&mut self, name: &str, layer: Layer) {
+    fn add(&mut self, name: &'static str, layer: Layer) {
         kmsg::log(Level::Debug, &format!("config from {name}"));
-        self.sources.push(name.to_owned());
-        self.config.fill_from(layer.config);
+        self.sources.push(Source { name, config: layer.config });
         for error in layer.errors {
             kmsg::warn(&format!("config: {error}"));
             self.errors.push(error);
@@ -126,7 +123,7 @@ impl Gathered {
         if self.later.is_some() {
             self.skip(format!("{name}: its URL, because a source before it names one"));
         } else {
-            self.later = Some(Pending { url, above: self.config.clone(), place: self.sources.len() });
+            self.later = Some(Pending { url, source: name });
         }
     }
 
