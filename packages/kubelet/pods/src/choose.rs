@@ -5,7 +5,7 @@ use crate::options::Name;
 use crate::pod::Pod;
 
 /// The pod of a name.
-pub(crate) fn pod<'p>(pods: &'p [Pod], namespace: Option<&str>, name: &Name) -> Result<&'p Pod, Failure> {
+pub fn pod<'p>(pods: &'p [Pod], namespace: Option<&str>, name: &Name) -> Result<&'p Pod, Failure> {
     let word = name.pod.as_str();
     let candidates =
         || pods.iter().filter(|pod| namespace.is_none_or(|namespace| pod.namespace == namespace));
@@ -30,7 +30,7 @@ fn is_short(pod: &Pod, word: &str) -> bool {
 }
 
 /// The container of a pod that is named, or meant.
-pub(crate) fn container<'p>(pod: &'p Pod, name: &'p Name) -> Result<&'p str, Failure> {
+pub fn container<'p>(pod: &'p Pod, name: &'p Name) -> Result<&'p str, Failure> {
     let has = || pod.containers.clone();
     match (&name.container, &pod.default, &pod.containers[..]) {
         (Some(word), ..) if pod.containers.contains(word) => Ok(word),

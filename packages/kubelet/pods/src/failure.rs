@@ -12,7 +12,7 @@ pub(crate) const NOTHING_THERE: u8 = 3;
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum Failure {
+pub enum Failure {
     /// The runtime, the connection to it, or this host.
     #[error(transparent)]
     Runtime(#[from] failure::Failure),

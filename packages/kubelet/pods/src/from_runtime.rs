@@ -8,11 +8,14 @@ use lepton_runtime_client::client::Client;
 use crate::failure::Failure;
 use crate::pod::Pod;
 
-/// What kubelet calls what is its own.
-pub(crate) const POD: &str = "io.kubernetes.pod.name";
-pub(crate) const NAMESPACE: &str = "io.kubernetes.pod.namespace";
+// What kubelet calls what is its own.
+/// Name of the pod.
+pub const POD: &str = "io.kubernetes.pod.name";
+/// Its namespace.
+pub const NAMESPACE: &str = "io.kubernetes.pod.namespace";
 pub(crate) const UID: &str = "io.kubernetes.pod.uid";
-pub(crate) const CONTAINER: &str = "io.kubernetes.container.name";
+/// Name of the container.
+pub const CONTAINER: &str = "io.kubernetes.container.name";
 /// Among the annotations of a pod.
 const SOURCE: &str = "kubernetes.io/config.source";
 

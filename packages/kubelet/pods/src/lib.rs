@@ -1,4 +1,5 @@
-//! `lepton-pods`: the pods of a host, for people: what they do, their logs, programs in them, and their ports.
+//! `lepton-pods`: the pods of a host, for people: what they do, their logs, programs in them, and their ports; and what
+//! other programs need to know of them.
 //!
 //! `kubelet-agent` behaves as this when it is called by its name ([`NAME`]).
 //! kubelet says what a pod is and how it is; the container runtime has logs, programs and ports. Nothing here changes a
@@ -25,8 +26,16 @@ use std::process::ExitCode;
 use lepton_runtime_client::client::Client;
 use lepton_runtime_client::status::NOT_RUN;
 
-use failure::Failure;
-use list::Host;
+pub use choose::{container as choose_container, pod as choose_pod};
+pub use failure::Failure;
+pub use from_runtime::{CONTAINER, NAMESPACE, POD};
+pub use list::{Host, List, all};
+pub use logs::attempts;
+pub use options::Name;
+pub use pod::Pod;
+pub use read::{SoFar, so_far};
+pub use time::parse as parse_time;
+
 use options::{Command, Options, USAGE};
 
 /// What the program is called.
@@ -77,7 +86,7 @@ async fn run(options: Options) -> Result<u8, Failure> {
     let namespace = options.namespace.as_deref();
     match options.command {
         Command::Help => show::usage(USAGE)?,
-        Command::List => show::list(&list::all(&host).await?, namespace, options.json)?,
+        Command::List => show::list(&all(&host).await?, namespace, options.json)?,
         Command::Logs { name, choice } => logs::show(&host, namespace, &name, &choice).await?,
         Command::Exec { name, command, choice } => {
             return exec::run(&host, namespace, &name, command, choice).await;

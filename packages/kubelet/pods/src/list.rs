@@ -13,23 +13,26 @@ use crate::{from_kubelet, from_runtime};
 
 /// Who is asked.
 #[derive(Debug)]
-pub(crate) struct Host {
-    pub(crate) client: Client,
-    pub(crate) kubelet: SocketAddr,
+pub struct Host {
+    /// The container runtime.
+    pub client: Client,
+    /// Where kubelet listens.
+    pub kubelet: SocketAddr,
     /// Folder of the certificates that kubelet takes.
-    pub(crate) credentials: PathBuf,
+    pub credentials: PathBuf,
 }
 
 /// What was found.
 #[derive(Debug)]
-pub(crate) struct List {
-    pub(crate) pods: Vec<Pod>,
+pub struct List {
+    /// By namespace and name.
+    pub pods: Vec<Pod>,
     /// Why it is less than it could be.
-    pub(crate) lacks: Option<String>,
+    pub lacks: Option<String>,
 }
 
 /// All pods, by namespace and name.
-pub(crate) async fn all(host: &Host) -> Result<List, Failure> {
+pub async fn all(host: &Host) -> Result<List, Failure> {
     let (mut pods, lacks) = match of_kubelet(host).await {
         Ok(pods) => (pods, None),
         Err(why) => {

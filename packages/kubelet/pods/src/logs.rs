@@ -75,7 +75,7 @@ pub(crate) async fn show(
 }
 
 /// The containers that there were under a name, the last one first.
-pub(crate) async fn attempts(
+pub async fn attempts(
     host: &Host,
     pod: &Pod,
     container: &str,

@@ -58,11 +58,13 @@ pub(crate) struct Options {
 
 /// A pod as people name it, and perhaps a container of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Name {
-    pub(crate) pod: String,
-    pub(crate) container: Option<String>,
+pub struct Name {
+    /// The pod's.
+    pub pod: String,
+    /// The container's, if one is named.
+    pub container: Option<String>,
     /// Whether services were asked for the name before.
-    pub(crate) is_no_service: bool,
+    pub is_no_service: bool,
 }
 
 /// What shall be done.

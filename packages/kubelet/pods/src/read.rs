@@ -11,15 +11,15 @@ use lepton_runtime_client::rotation;
 
 /// The log so far.
 #[derive(Debug, Default)]
-pub(crate) struct SoFar {
+pub struct SoFar {
     /// The lines that are wanted, in the log's format.
-    pub(crate) text: Vec<u8>,
+    pub text: Vec<u8>,
     /// The file that goes on, and how much of it was read.
-    pub(crate) last: Option<(File, u64)>,
+    pub last: Option<(File, u64)>,
 }
 
 /// Reads a log, or at least its last lines.
-pub(crate) fn so_far(path: &Path, tail: Option<usize>) -> io::Result<SoFar> {
+pub fn so_far(path: &Path, tail: Option<usize>) -> io::Result<SoFar> {
     // Before those that were moved aside: one that is moved meanwhile is among them, and known by its inode.
     let current = open(path)?;
     let mut files = Vec::new();

@@ -1,7 +1,7 @@
 //! Times as Kubernetes writes them (RFC 3339 in UTC). Pure.
 
 /// Nanoseconds since 1970 of `2026-11-29T10:20:30Z`, with or without a fraction.
-pub(crate) fn parse(text: &str) -> Option<i64> {
+pub fn parse(text: &str) -> Option<i64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let numbers = |text: &str, between| -> Option<[i64; 3]> {
         let parts: Vec<i64> = text.split(between).map(|part| part.parse().ok()).collect::<Option<_>>()?;

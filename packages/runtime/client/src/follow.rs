@@ -10,7 +10,7 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::unix::AsyncFd;
 
 use crate::failure::Failure;
-use crate::log::Printer;
+use crate::log::{Printer, Sink};
 use crate::position::{Place, Position};
 use crate::rotation;
 
@@ -19,12 +19,12 @@ const CHUNK: usize = 64 * 1024;
 
 /// A log that is followed.
 #[derive(Debug)]
-pub struct Follow {
+pub struct Follow<S = Printer> {
     path: PathBuf,
     file: Option<(File, Place)>,
     /// What was read of an entry that is not complete.
     rest: Vec<u8>,
-    printer: Printer,
+    sink: S,
     position: Option<Position>,
     watch: AsyncFd<OwnedFd>,
 }
@@ -38,9 +38,9 @@ pub enum More {
     No,
 }
 
-impl Follow {
+impl<S: Sink> Follow<S> {
     /// A log by its path, from its beginning.
-    pub fn new(path: &Path, printer: Printer) -> Result<Self, Failure> {
+    pub fn new(path: &Path, sink: S) -> Result<Self, Failure> {
         let failed = |error: io::Error| Failure::io(format!("follow {}", path.display()), error);
         let open = || {
             let watch = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
@@ -54,7 +54,7 @@ impl Follow {
             AsyncFd::new(watch)
         };
         let watch = open().map_err(failed)?;
-        Ok(Self { path: path.to_owned(), file: None, rest: Vec::new(), printer, position: None, watch })
+        Ok(Self { path: path.to_owned(), file: None, rest: Vec::new(), sink, position: None, watch })
     }
 
     /// Goes on where somebody else was, and writes down how far it is.
@@ -106,7 +106,7 @@ impl Follow {
             return Ok(if self.open_file(&next)? { More::Yes } else { More::No });
         }
         self.rest.extend_from_slice(&chunk[..count]);
-        let done = self.printer.print(&self.rest).map_err(Failure::output)?;
+        let done = self.sink.take(&self.rest).map_err(Failure::output)?;
         self.rest.drain(..done);
         place.offset += done as u64;
         if let Some(position) = &self.position {
@@ -114,6 +114,11 @@ impl Follow {
             position.save(*place).map_err(failed)?;
         }
         Ok(More::Yes)
+    }
+
+    /// Who takes the entries.
+    pub fn sink(&mut self) -> &mut S {
+        &mut self.sink
     }
 
     /// Waits until there may be something new.

@@ -34,6 +34,18 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Who takes the entries of a log that is followed.
+pub trait Sink {
+    /// Takes the whole entries of a piece of a log; gives how many bytes they have.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<usize>;
+}
+
+impl Sink for Printer {
+    fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.print(bytes)
+    }
+}
+
 /// Writes entries to this program's own output and error output, as the container wrote them.
 #[derive(Debug, Default)]
 pub struct Printer {
