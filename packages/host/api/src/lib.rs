@@ -3,6 +3,7 @@
 //! `proto/` is the published description. The code is generated ahead from it, and never by a build: in
 //! `packages/host/api/generate`, `cargo run -- ../proto ../src/generated`.
 
+pub mod docs;
 #[cfg(feature = "messages")]
 mod json;
 pub mod roles;

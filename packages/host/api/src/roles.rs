@@ -151,9 +151,13 @@ mod tests {
     #[test]
     fn paths() {
         assert_eq!(method("/lepton.host.v1.Host/Reset").unwrap().role, Role::Admin);
-        for path in
-            ["/lepton.host.v1.Host/", "lepton.host.v1.Host/Reset", "/lepton.host.v1.Host/reset", "/x/Reset", ""]
-        {
+        for path in [
+            "/lepton.host.v1.Host/",
+            "lepton.host.v1.Host/Reset",
+            "/lepton.host.v1.Host/reset",
+            "/x/Reset",
+            "",
+        ] {
             assert_eq!(method(path), None, "{path}");
         }
     }
@@ -163,7 +167,9 @@ mod tests {
         for role in Role::ALL {
             assert_eq!(Role::of_path(&role.path()), Some(role));
         }
-        for path in ["/role/", "/role/Admin", "/role/admin/x", "/roles/admin", "role/admin", "/role/admin/", ""] {
+        for path in
+            ["/role/", "/role/Admin", "/role/admin/x", "/roles/admin", "role/admin", "/role/admin/", ""]
+        {
             assert_eq!(Role::of_path(path), None, "{path}");
         }
         assert!(Role::Reader < Role::Operator && Role::Operator < Role::Admin);
