@@ -1,0 +1,13 @@
+//! The program as PID 1 starts it, with logs on a disk and destinations that take them, are away, are slow, break off or say no.
+
+mod away;
+mod crash;
+mod host;
+mod identity;
+mod otlp;
+mod receiver;
+mod rfc5424;
+mod rotation;
+mod rsyslog;
+mod streams;
+mod without_state;
