@@ -1,6 +1,5 @@
 //! `lepton-pods`: the pods of a host, for people: what they do, their logs, programs in them, and their ports.
 //!
-//! `kubelet-agent` behaves as this when it is called by its name ([`NAME`]).
 //! kubelet says what a pod is and how it is; the container runtime has logs, programs and ports. Nothing here changes a
 //! pod.
 
@@ -29,8 +28,6 @@ use failure::Failure;
 use list::Host;
 use options::{Command, Options, USAGE};
 
-/// What the program is called.
-pub const NAME: &str = "lepton-pods";
 /// The command line is wrong.
 const WRONG_USAGE: u8 = 2;
 
