@@ -93,7 +93,7 @@ fn test(names: &[String], all: bool, options: &ClusterOptions, cli: &Cli) -> Com
         Spire::LeftOut
     };
     if spire == Spire::LeftOut && cluster::only_spire(names) {
-        let text = "the image of the nodes has no package identity\nhint: --image identity-tests has it";
+        let text = "the image of the nodes has no package identity\nhint: the default image has it";
         return Err(BadArgument(text.to_owned()).into());
     }
     let (mut cluster, _folder) = start(&context, options, spire)?;

@@ -18,11 +18,10 @@ use crate::image::{self, Order};
 /// Where their pins lie.
 const FOLDER: &str = "images/boot-tests";
 /// Images besides the one that is tested, and where they go: of services that misbehave, with the container runtime and
-/// its judge, with kubelet and a shell, the same with identities, and with a shell alone.
+/// its judge, with kubelet and a shell, and with a shell alone.
 const SERVICE_TESTS: &str = "service-tests";
 const RUNTIME_TESTS: &str = "runtime-tests";
 const NODE_TESTS: &str = "node-tests";
-const IDENTITY_TESTS: &str = "identity-tests";
 const DEBUG: &str = "debug";
 const OUT: &str = "out/test";
 /// VMware's command line and the simulator of its API: independent readers of the appliance.
@@ -137,7 +136,6 @@ fn kind(peer: Peer) -> Kind {
         Peer::ServiceTests => Kind::Image(SERVICE_TESTS),
         Peer::RuntimeTests => Kind::Image(RUNTIME_TESTS),
         Peer::NodeTests => Kind::Image(NODE_TESTS),
-        Peer::IdentityTests => Kind::Image(IDENTITY_TESTS),
         Peer::Debug => Kind::Image(DEBUG),
     }
 }

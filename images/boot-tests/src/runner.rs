@@ -60,8 +60,6 @@ pub enum Peer {
     RuntimeTests,
     /// The same of the image `node-tests`.
     NodeTests,
-    /// The same of the image `identity-tests`.
-    IdentityTests,
     /// The same of the image `debug`.
     Debug,
 }

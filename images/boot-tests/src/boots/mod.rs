@@ -75,8 +75,9 @@ pub(crate) const TESTS: &[Test] = &[
     // To compile kubelet takes ten minutes of a processor for each architecture: by default it is done for one.
     always("node", PC, node::alone).with(&[Peer::NodeTests]),
     with_all("node-aarch64", ARM, node::alone).with(&[Peer::NodeTests]),
+    with_all("identity-aarch64", ARM, node::identity).with(&[Peer::NodeTests]),
     with_all("node-life", ANY, node::life).with(&[Peer::NodeTests]),
-    with_all("identity", ANY, node::identity).with(&[Peer::IdentityTests]),
+    always("identity", PC, node::identity).with(&[Peer::NodeTests]),
     with_all("node-route", ANY, node::route).with(&[Peer::NodeTests]),
     with_all("node-start", ANY, node::start).with(&[Peer::NodeTests]),
     with_all("node-drain", ANY, node::drain).with(&[Peer::NodeTests]),

@@ -1,7 +1,6 @@
 //! `lepton-pods`: the pods of a host, for people: what they do, their logs, programs in them, and their ports; and what
 //! other programs need to know of them.
 //!
-//! `kubelet-agent` behaves as this when it is called by its name ([`NAME`]).
 //! kubelet says what a pod is and how it is; the container runtime has logs, programs and ports. Nothing here changes a
 //! pod.
 
@@ -38,8 +37,6 @@ pub use time::parse as parse_time;
 
 use options::{Command, Options, USAGE};
 
-/// What the program is called.
-pub const NAME: &str = "lepton-pods";
 /// The command line is wrong.
 const WRONG_USAGE: u8 = 2;
 

@@ -9,6 +9,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use cpio::newc::{Builder, ModeFileType, trailer};
 use nix::mount::{MsFlags, mount};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::termios::tcdrain;
 
 use crate::field::{Field, STORE_VARIABLE};
 
@@ -16,6 +18,8 @@ use crate::field::{Field, STORE_VARIABLE};
 const WORD: &str = "--machine";
 /// Emulation is slow, and machines that run tests are busy.
 const LIMIT_S: &str = "900";
+/// The last line of a machine whose scenarios all passed.
+const WELL: &str = "machine: all is well";
 
 /// Boots the machine and runs scenarios there; nothing where no build has left a kernel.
 pub(crate) fn run(filters: &[&str]) -> Option<bool> {
@@ -52,7 +56,7 @@ pub(crate) fn run(filters: &[&str]) -> Option<bool> {
     command.arg("-serial").arg(format!("file:{}", serial.display())).stdin(Stdio::null());
     command.status().expect("QEMU starts");
     let text = String::from_utf8_lossy(&fs::read(&serial).unwrap_or_default()).into_owned();
-    let is_good = text.contains("machine: all is well");
+    let is_good = text.contains(WELL);
     for line in text.lines().filter(|line| !is_good || line.starts_with("test ") || line.contains("left out"))
     {
         eprintln!("  machine: {line}");
@@ -67,10 +71,15 @@ pub(crate) fn main(filters: &[&str]) -> ExitCode {
         mount(Some(kind), target, Some(kind), MsFlags::empty(), None::<&str>).expect("a new machine");
     }
     if crate::all(filters) == ExitCode::SUCCESS {
-        println!("machine: all is well");
+        println!("{WELL}");
     }
-    // The kernel stops when process 1 ends, and QEMU with it.
-    ExitCode::SUCCESS
+    // What was written last is still in the serial port's queue, which nobody empties once the kernel has stopped.
+    std::io::stdout().flush().expect("a console");
+    tcdrain(std::io::stdout()).expect("a console");
+    // QEMU ends, as it starts no machine anew.
+    match reboot(RebootMode::RB_AUTOBOOT) {
+        Err(error) => panic!("process 1 may restart its machine: {error}"),
+    }
 }
 
 /// A kernel of this architecture among the outputs of builds.

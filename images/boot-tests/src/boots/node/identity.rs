@@ -98,7 +98,7 @@ pub(in crate::boots) fn identity(cx: &Context) -> Result<(), TestError> {
     file.set_len(DISK).map_err(TestError::file("make", &path))?;
     let mut on_disk = cx.clone();
     on_disk.cmdline.push_str(" lepton.state-disk=/dev/vda lepton.state-wait=30");
-    let machine = machine_of(&on_disk, Peer::IdentityTests, &config())?.disk(state::disk(&path, 512));
+    let machine = machine_of(&on_disk, Peer::NodeTests, &config())?.disk(state::disk(&path, 512));
 
     let mut guest = start(cx, &machine)?;
     let mut shell = Shell { guest: &mut guest, count: 0 };

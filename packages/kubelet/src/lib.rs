@@ -1,7 +1,5 @@
 //! The service `kubelet`: configures kubelet from the machine config, starts it and looks after it.
 //!
-//! Called as `lepton-pods` it shows people the pods of the host: most of both programs is the same.
-//!
 //! Alone it gives kubelet the host's static pods; in a cluster it sees to credentials first. kubelet itself is
 //! Kubernetes' own program (package `kubernetes`).
 
@@ -40,12 +38,9 @@ use supervise::Work;
 const NAME_TRIES: u32 = 60;
 const NAME_WAIT: Duration = Duration::from_secs(1);
 
-fn main() -> ExitCode {
-    let mut words = std::env::args_os();
-    if words.next().is_some_and(|name| Path::new(&name).file_name() == Some(lepton_pods::NAME.as_ref())) {
-        return lepton_pods::main();
-    }
-    if words.next().is_some() {
+/// Does what the command line of this process says.
+pub fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some() {
         eprintln!("usage: kubelet-agent");
         return ExitCode::from(2);
     }
