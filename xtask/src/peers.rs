@@ -1,15 +1,16 @@
 //! Makes the programs of other people that tests need and no Debian package has; a build needs none of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use lepton_boot_tests::Peer;
 use lepton_boot_tests::cluster::Programs as ClusterPrograms;
 use lepton_builder::arch::Arch;
 use lepton_builder::artifact::Format;
 use lepton_builder::compile::go::{self, Cgo, GoBuild, GoProgram};
 use lepton_builder::fetch::Source;
+use lepton_builder::process::Process;
 use lepton_builder::pypi;
 
 use crate::context::Context;
@@ -23,6 +24,8 @@ const SERVICE_TESTS: &str = "service-tests";
 const RUNTIME_TESTS: &str = "runtime-tests";
 const NODE_TESTS: &str = "node-tests";
 const DEBUG: &str = "debug";
+/// The program `lepton` of a workstation.
+const COMMAND_LINE: &str = "lepton-remote";
 const OUT: &str = "out/test";
 /// VMware's command line and the simulator of its API: independent readers of the appliance.
 const GOVMOMI: &[GoProgram<'static>] = &[
@@ -118,13 +121,28 @@ fn one(context: &Context, arch: Arch, peer: Peer) -> Result<PathBuf> {
         }
         Kind::Govmomi => go(context, "govmomi", GOVMOMI),
         Kind::Image(name) => pxe(context, name, arch),
+        Kind::CommandLine => command_line(context),
     }
+}
+
+/// The folder of the command line that people have, compiled for this machine.
+fn command_line(context: &Context) -> Result<PathBuf> {
+    let words = ["build", "--quiet", "--workspace", "--bin", COMMAND_LINE, "--message-format", "json"];
+    let process = Process::new(&context.host.cargo).args(words).inherit_env().cwd(context.catalog.root());
+    let output = process.output()?;
+    let messages = output.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let made = messages.filter(|message| message["target"]["name"] == COMMAND_LINE);
+    let mut paths = made.filter_map(|message| Some(PathBuf::from(message["executable"].as_str()?)));
+    let folder = paths.next_back().and_then(|path| path.parent().map(Path::to_owned));
+    folder.with_context(|| format!("cargo does not say where {COMMAND_LINE} is"))
 }
 
 /// What a peer is.
 enum Kind {
     Python,
     Govmomi,
+    /// What people look at hosts with.
+    CommandLine,
     /// An image of ours.
     Image(&'static str),
 }
@@ -133,6 +151,7 @@ fn kind(peer: Peer) -> Kind {
     match peer {
         Peer::Python => Kind::Python,
         Peer::Govmomi => Kind::Govmomi,
+        Peer::CommandLine => Kind::CommandLine,
         Peer::ServiceTests => Kind::Image(SERVICE_TESTS),
         Peer::RuntimeTests => Kind::Image(RUNTIME_TESTS),
         Peer::NodeTests => Kind::Image(NODE_TESTS),
@@ -144,7 +163,7 @@ fn kind(peer: Peer) -> Kind {
 pub(crate) fn image(peer: Peer) -> Option<&'static str> {
     match kind(peer) {
         Kind::Image(name) => Some(name),
-        Kind::Python | Kind::Govmomi => None,
+        Kind::Python | Kind::Govmomi | Kind::CommandLine => None,
     }
 }
 

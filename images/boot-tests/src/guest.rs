@@ -158,6 +158,12 @@ impl Guest {
         self.wait_end("the end after power-off")
     }
 
+    /// Waits until the guest has said that it powers off, which somebody else told it, and QEMU has ended.
+    pub fn wait_power_off(mut self) -> Result<(), GuestError> {
+        self.wait_for("the power-off line", |line| line.contains(POWER_OFF).then_some(()))?;
+        self.wait_end("the end after power-off")
+    }
+
     /// Presses Ctrl-Alt-Del and waits until PID 1 has said that it restarts and QEMU has ended, which it does instead.
     pub fn restart(mut self) -> Result<(), GuestError> {
         self.control(|qmp| qmp.press_keys(&["ctrl", "alt", "delete"]))?;

@@ -174,6 +174,8 @@ pub enum Network {
         /// Commands; the first that fails ends the run.
         setup: String,
     },
+    /// The isolated network, and ports of the machine that lead into it.
+    Forwarded(Vec<Forward>),
     /// A network that several machines are on: the card is plugged into a tap device in the network namespace of another
     /// process. Needs `/dev/net/tun`.
     Shared {

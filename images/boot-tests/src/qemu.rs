@@ -9,7 +9,7 @@ use lepton_builder::arch::Arch;
 use lepton_builder::sandbox::{self, Sandbox};
 
 use crate::field;
-use crate::machine::{Bus, Clock, Disk, DiskFormat, Firmware, Machine, Network, Nic, Order, Writes};
+use crate::machine::{Bus, Clock, Disk, DiskFormat, Firmware, Forward, Machine, Network, Nic, Order, Writes};
 
 /// Folder of the run inside the sandbox: sockets, firmware variables, overlays.
 const RUN: &str = "/run/lepton";
@@ -113,7 +113,7 @@ pub(crate) fn sandbox(
         sandbox = sandbox.writable(variables, KEPT_VARIABLES);
     }
     Ok(match &machine.network {
-        Network::Host(_) => sandbox.network(sandbox::Network::Host),
+        Network::Host(_) | Network::Forwarded(_) => sandbox.network(sandbox::Network::Host),
         Network::Tftp { dir, .. } | Network::Http { dir, .. } | Network::Served { dir } => {
             sandbox.read_only(dir, SERVED)
         }
@@ -219,6 +219,13 @@ fn base(machine: &Machine, args: &mut Args) {
     }
 }
 
+/// QEMU's own network, to which ports of the machine's loopback address lead.
+fn forwarded(network: &str, forwards: &[Forward]) -> String {
+    forwards.iter().fold(network.to_owned(), |text, forward| {
+        format!("{text},hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest)
+    })
+}
+
 fn network(machine: &Machine, args: &mut Args) {
     let backend = match &machine.network {
         Network::None => {
@@ -228,9 +235,8 @@ fn network(machine: &Machine, args: &mut Args) {
         // A hub with no other port.
         Network::Silent => "hubport,id=net,hubid=0".to_owned(),
         Network::Isolated => "user,id=net".to_owned(),
-        Network::Host(forwards) => forwards.iter().fold("user,id=net".to_owned(), |text, forward| {
-            format!("{text},hostfwd=tcp:127.0.0.1:{}-:{}", forward.host, forward.guest)
-        }),
+        Network::Host(forwards) => forwarded("user,id=net", forwards),
+        Network::Forwarded(forwards) => forwarded("user,id=net,restrict=on", forwards),
         // A server process for each connection, as inetd starts them.
         Network::Served { .. } => {
             format!("user,id=net,guestfwd=tcp:10.0.2.100:80-cmd:busybox httpd -i -h {SERVED}")

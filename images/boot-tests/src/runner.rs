@@ -54,6 +54,8 @@ pub enum Peer {
     Python,
     /// A folder with `govc` and `vcsim`, for the machine that runs the tests.
     Govmomi,
+    /// A folder with `lepton-remote`, the command line for this machine.
+    CommandLine,
     /// The network boot folder of the image `service-tests`, for the architecture that is tested.
     ServiceTests,
     /// The same of the image `runtime-tests`.

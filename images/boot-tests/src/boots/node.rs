@@ -4,6 +4,7 @@
 //! The image `node-tests` has a shell on its console, which does what a person would do.
 
 mod drain;
+mod host;
 mod identity;
 mod life;
 mod pods;
@@ -18,6 +19,7 @@ use crate::guest::{Guest, GuestError};
 use crate::machine::{Kernel, Machine, Network};
 use crate::runner::Peer;
 pub(super) use drain::drain;
+pub(super) use host::host;
 pub(super) use identity::identity;
 pub(super) use life::life;
 pub(super) use route::route;
