@@ -21,6 +21,7 @@ mod methods;
 mod notify;
 mod pid1;
 mod places;
+mod program;
 mod procfs;
 mod record;
 mod server;
@@ -32,4 +33,5 @@ pub mod trust;
 mod trusted;
 
 pub use places::{Places, USAGE};
+pub use program::main;
 pub use server::{ServerError, run};

@@ -1,44 +1,5 @@
-//! `lepton-host`: serves the management API until it is told to end.
+//! The management API as a program of its own, for its tests; images have it in the package `multi-call`.
 
-use std::io::Write as _;
-use std::process::ExitCode;
-
-use lepton_host::{Places, USAGE, run};
-use tokio::signal::unix::{SignalKind, signal};
-
-/// Threads that read files of the kernel, which may take a while: more readers wait for their turn.
-const READERS: usize = 8;
-
-fn main() -> ExitCode {
-    let Some(places) = Places::parse(std::env::args().skip(1)) else {
-        say(USAGE);
-        return ExitCode::from(2);
-    };
-    let tokio =
-        tokio::runtime::Builder::new_current_thread().max_blocking_threads(READERS).enable_all().build();
-    match tokio.map_err(Into::into).and_then(|tokio| tokio.block_on(serve(places))) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let causes = std::iter::successors(error.source(), |error| (**error).source());
-            say(&causes.fold(format!("lepton-host: {error}"), |text, cause| format!("{text}: {cause}")));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-async fn serve(places: Places) -> Result<(), Box<dyn std::error::Error>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
-    Ok(run(places, stop).await?)
-}
-
-fn say(text: &str) {
-    // Nobody reads: no reason to stop.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+fn main() -> std::process::ExitCode {
+    lepton_host::main()
 }

@@ -13,7 +13,10 @@ type Program = (&'static str, fn() -> ExitCode);
 const PROGRAMS: &[Program] = &[
     ("identity", lepton_identity::main),
     ("kubelet-agent", lepton_kubelet::main),
+    ("lepton", lepton_remote::main),
+    ("lepton-host", lepton_host::main),
     ("lepton-id", lepton_id::main),
+    ("lepton-logs", lepton_logs::main),
     ("lepton-pods", lepton_pods::main),
     ("lepton-route", lepton_route::main),
 ];
@@ -44,7 +47,7 @@ mod tests {
     fn a_program_is_found_by_the_last_part_of_its_path() {
         assert!(find(Path::new("/usr/bin/lepton-id")).is_some());
         assert!(find(Path::new("identity")).is_some());
-        for other in ["", "/", "lepton-multi-call", "identity/", "lepton"] {
+        for other in ["", "/", "lepton-multi-call", "identity/", "leptons"] {
             assert_eq!(find(Path::new(other)).is_some(), other == "identity/", "{other:?}");
         }
     }

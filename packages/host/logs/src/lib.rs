@@ -16,9 +16,12 @@ pub mod fuzz;
 pub mod intake;
 pub mod metrics;
 pub mod notify;
+mod program;
 pub mod record;
 pub mod say;
 pub mod send;
 pub mod settings;
 pub mod source;
 mod sys;
+
+pub use program::main;
