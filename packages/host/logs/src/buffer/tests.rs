@@ -273,3 +273,30 @@ fn what_came_after_a_segment_that_a_power_cut_tore_is_read_again() {
     (at..3000).for_each(|line| add(&buffer, KEY, line, 1));
     assert_eq!(take_all(&buffer), ((0..3000).collect(), 0));
 }
+
+#[test]
+fn what_a_disk_refuses_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let buffer = Buffer::open(dir.path(), 1 << 20).unwrap();
+    add(&buffer, KEY, 0, 100);
+    // Something is where the next segment should be.
+    let newest = segment::list(dir.path()).unwrap()[0];
+    fs::create_dir(segment::path(dir.path(), newest + 1)).unwrap();
+    let records = vec![0; 60 << 10];
+    let batch = Batch {
+        key: OTHER,
+        position: Position::default(),
+        left_out: 0,
+        lines: 7,
+        records: Records(&records),
+    };
+    assert!(buffer.append(&batch, &batch.encode()).is_err());
+    let figures = buffer.figures();
+    assert_eq!((figures.unwritten, figures.dropped, figures.waiting), (7, 7, 100));
+    check_sum(&buffer, 107);
+    fs::remove_dir(segment::path(dir.path(), newest + 1)).unwrap();
+    add(&buffer, KEY, 100, 100);
+    let (taken, missing) = take_all(&buffer);
+    assert_eq!((taken.len(), missing), (200, 7));
+    check_sum(&buffer, 207);
+}
