@@ -1,16 +1,21 @@
 //! The service as a program: with certificates of its own, a PID 1 and a Workload API that say what a test wants, and callers
 //! of every kind.
+#![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
 
 #[path = "service/authority.rs"]
 mod authority;
 #[path = "service/client.rs"]
 mod client;
+#[path = "service/containers.rs"]
+mod containers;
 #[path = "service/host.rs"]
 mod host;
 #[path = "service/methods.rs"]
 mod methods;
 #[path = "service/pid1.rs"]
 mod pid1;
+#[path = "service/runtime.rs"]
+mod runtime;
 #[path = "service/workload.rs"]
 mod workload;
 

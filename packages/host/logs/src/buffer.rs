@@ -54,6 +54,8 @@ struct Inner {
     cursor: CursorFile,
     /// Lines of the cursor's segment that the destination has.
     acked: BTreeMap<String, u64>,
+    /// Frames of it that the destination has.
+    acked_frames: u64,
     ledger: Ledger,
     /// The newest segment that is under way.
     under_way: Option<u64>,
@@ -98,6 +100,7 @@ impl Buffer {
             positions: recovered.positions,
             cursor: recovered.cursor,
             acked: recovered.acked,
+            acked_frames: recovered.acked_frames,
             ledger: recovered.ledger,
             under_way: None,
             figures,
@@ -155,7 +158,10 @@ impl Buffer {
     /// Whether the destination lacks something.
     pub fn has_work(&self) -> bool {
         let inner = self.inner();
-        inner.figures.waiting > 0 || !inner.ledger.notices.is_empty()
+        let segment = inner.cursor.mark.segment;
+        let behind = inner.segments.iter().filter(|it| it.number >= segment);
+        // Not lines: a frame may hold a notice alone.
+        behind.map(|it| it.frames).sum::<u64>() > inner.acked_frames || !inner.ledger.notices.is_empty()
     }
 
     /// Waits until there may be something to send.
@@ -214,6 +220,7 @@ impl Inner {
         let Some(place) = self.segments.iter().position(is_free) else { return Ok(false) };
         let Some(mut segment) = self.segments.remove(place) else { return Ok(false) };
         if segment.number == self.cursor.mark.segment {
+            self.acked_frames = 0;
             for (key, lines) in std::mem::take(&mut self.acked) {
                 segment.forgive(&key, lines);
             }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::buffer::{Buffer, Item};
 use crate::clock;
@@ -81,7 +81,8 @@ pub fn segment(folder: &Path, bytes: &[u8]) -> io::Result<usize> {
 pub async fn answer(bytes: &[u8]) -> bool {
     let (ours, mut theirs) = tokio::io::duplex(64 << 10);
     let replying = async {
-        // It answers at once, and goes.
+        // It answers as soon as it is asked, and goes.
+        let _ = theirs.read(&mut [0; 1024]).await;
         let _ = theirs.write_all(bytes).await;
         let _ = theirs.shutdown().await;
         let mut ignored = tokio::io::sink();

@@ -174,7 +174,7 @@ impl ServerCertVerifier for Verifier {
         _: &[u8],
         _: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        verify(&[end_entity.clone()], &self.hosts, Purpose::Server, now())
+        verify(std::slice::from_ref(end_entity), &self.hosts, Purpose::Server, now())
             .map(|_| ServerCertVerified::assertion())
             .map_err(|error| rustls::Error::General(error.to_string()))
     }

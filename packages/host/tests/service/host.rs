@@ -76,7 +76,12 @@ impl Host {
     }
 
     pub(crate) fn socket(&self) -> PathBuf {
-        self.folder.path().join("api.sock")
+        self.place("api.sock")
+    }
+
+    /// A file of its folder.
+    pub(crate) fn place(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
     }
 
     /// What it has printed.

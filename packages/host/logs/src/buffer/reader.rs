@@ -127,7 +127,9 @@ impl Buffer {
                 let (lines, refused) = (u64::from(*lines), refused.min(u64::from(*lines)));
                 if end.segment != inner.cursor.mark.segment {
                     inner.acked.clear();
+                    inner.acked_frames = 0;
                 }
+                inner.acked_frames += 1;
                 *inner.acked.entry(key.clone()).or_default() += lines;
                 inner.cursor.mark = *end;
                 inner.cursor.sent += lines - refused;

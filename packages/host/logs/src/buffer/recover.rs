@@ -19,6 +19,7 @@ pub(super) struct Recovered {
     pub(super) positions: BTreeMap<String, Position>,
     pub(super) cursor: CursorFile,
     pub(super) acked: BTreeMap<String, u64>,
+    pub(super) acked_frames: u64,
     pub(super) ledger: Ledger,
     /// Lines that the destination has not.
     pub(super) waiting: u64,
@@ -34,16 +35,24 @@ pub(super) fn recover(dir: &Path) -> io::Result<Recovered> {
     }
     let mut segments = VecDeque::new();
     let mut positions = BTreeMap::new();
-    let mut acked = BTreeMap::new();
+    let (mut acked, mut acked_frames) = (BTreeMap::new(), 0);
+    let mut is_torn = false;
     for number in segment::list(dir)? {
+        if is_torn {
+            // Only a power cut tears another one than the last. The positions in what came after it would hide what it lost:
+            // that is read again, too.
+            segment::remove(dir, number)?;
+            continue;
+        }
         let scan = scan(dir, number, cursor.mark)?;
         // Its positions count, also when all its lines are sent or it holds none.
         if let Some(found) = scan.positions {
             positions = found;
         }
         if number == cursor.mark.segment {
-            acked = scan.acked;
+            (acked, acked_frames) = (scan.acked, scan.acked_frames);
         }
+        is_torn = scan.is_torn;
         segments.push_back(scan.segment);
     }
     let mut is_over = |segment: &Segment| segment.number < cursor.mark.segment || segment.frames == 0;
@@ -74,7 +83,7 @@ pub(super) fn recover(dir: &Path) -> io::Result<Recovered> {
     let behind = segments.iter().filter(|segment| segment.number >= cursor.mark.segment);
     let lines: u64 = behind.flat_map(|segment| segment.lines.values()).sum();
     let waiting = lines.saturating_sub(acked.values().sum());
-    Ok(Recovered { segments, file, positions, cursor, acked, ledger, waiting })
+    Ok(Recovered { segments, file, positions, cursor, acked, acked_frames, ledger, waiting })
 }
 
 struct Scan {
@@ -82,6 +91,9 @@ struct Scan {
     positions: Option<BTreeMap<String, Position>>,
     /// Lines before the cursor.
     acked: BTreeMap<String, u64>,
+    /// Frames before the cursor.
+    acked_frames: u64,
+    is_torn: bool,
 }
 
 /// Reads a segment, and cuts off what is torn.
@@ -89,7 +101,8 @@ fn scan(dir: &Path, number: u64, cursor: Mark) -> io::Result<Scan> {
     let path = segment::path(dir, number);
     let bytes = fs::read(&path)?;
     let mut input = bytes.as_slice();
-    let mut scan = Scan { segment: Segment::new(number, 0), positions: None, acked: BTreeMap::new() };
+    let segment = Segment::new(number, 0);
+    let mut scan = Scan { segment, positions: None, acked: BTreeMap::new(), acked_frames: 0, is_torn: false };
     loop {
         let before = input.len();
         match frame::decode(&mut input) {
@@ -101,6 +114,7 @@ fn scan(dir: &Path, number: u64, cursor: Mark) -> io::Result<Scan> {
                 let lines = u64::from(batch.lines);
                 scan.segment.take(batch.key, lines, (before - input.len()) as u64);
                 if number == cursor.segment && scan.segment.bytes <= cursor.offset {
+                    scan.acked_frames += 1;
                     *scan.acked.entry(batch.key.to_owned()).or_default() += lines;
                 }
                 let positions = scan.positions.get_or_insert_default();
@@ -109,6 +123,7 @@ fn scan(dir: &Path, number: u64, cursor: Mark) -> io::Result<Scan> {
             None => break,
         }
     }
+    scan.is_torn = scan.segment.bytes < bytes.len() as u64 || bytes.is_empty();
     if scan.segment.bytes < bytes.len() as u64 {
         OpenOptions::new().write(true).open(&path)?.set_len(scan.segment.bytes)?;
     }

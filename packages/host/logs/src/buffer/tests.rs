@@ -235,3 +235,68 @@ fn what_a_destination_does_not_want_is_dropped_and_told() {
     assert_eq!((figures.sent, figures.dropped, figures.refused, figures.waiting), (6, 4, 4, 0));
     assert_eq!(take_all(&buffer), (Vec::new(), 4));
 }
+
+#[test]
+fn a_notice_alone_is_something_to_send() {
+    let dir = tempfile::tempdir().unwrap();
+    let buffer = Buffer::open(dir.path(), 1 << 20).unwrap();
+    assert!(!buffer.has_work());
+    let mut records = Vec::new();
+    Record { time_ns: 1, stream: Stream::Lepton, is_part: false, text: b"missing" }.encode(&mut records);
+    let batch =
+        Batch { key: KEY, position: Position::default(), left_out: 0, lines: 0, records: Records(&records) };
+    buffer.append(&batch, &batch.encode()).unwrap();
+    assert!(buffer.has_work());
+    drop(buffer);
+    let buffer = Buffer::open(dir.path(), 1 << 20).unwrap();
+    assert!(buffer.has_work());
+    assert_eq!(take_all(&buffer).0, [1]);
+    assert!(!buffer.has_work());
+    drop(buffer);
+    assert!(!Buffer::open(dir.path(), 1 << 20).unwrap().has_work());
+}
+
+#[test]
+fn what_came_after_a_segment_that_a_power_cut_tore_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let buffer = Buffer::open(dir.path(), 1 << 20).unwrap();
+    (0..3000).for_each(|line| add(&buffer, KEY, line, 1));
+    drop(buffer);
+    let numbers = segment::list(dir.path()).unwrap();
+    let torn = segment::path(dir.path(), numbers[numbers.len() - 2]);
+    let len = fs::metadata(&torn).unwrap().len();
+    fs::OpenOptions::new().write(true).open(torn).unwrap().set_len(len / 2).unwrap();
+    let buffer = Buffer::open(dir.path(), 1 << 20).unwrap();
+    let at = buffer.position(KEY).unwrap().offset;
+    assert!(at < 3000);
+    // As the reader of the log does it.
+    (at..3000).for_each(|line| add(&buffer, KEY, line, 1));
+    assert_eq!(take_all(&buffer), ((0..3000).collect(), 0));
+}
+
+#[test]
+fn what_a_disk_refuses_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let buffer = Buffer::open(dir.path(), 1 << 20).unwrap();
+    add(&buffer, KEY, 0, 100);
+    // Something is where the next segment should be.
+    let newest = segment::list(dir.path()).unwrap()[0];
+    fs::create_dir(segment::path(dir.path(), newest + 1)).unwrap();
+    let records = vec![0; 60 << 10];
+    let batch = Batch {
+        key: OTHER,
+        position: Position::default(),
+        left_out: 0,
+        lines: 7,
+        records: Records(&records),
+    };
+    assert!(buffer.append(&batch, &batch.encode()).is_err());
+    let figures = buffer.figures();
+    assert_eq!((figures.unwritten, figures.dropped, figures.waiting), (7, 7, 100));
+    check_sum(&buffer, 107);
+    fs::remove_dir(segment::path(dir.path(), newest + 1)).unwrap();
+    add(&buffer, KEY, 100, 100);
+    let (taken, missing) = take_all(&buffer);
+    assert_eq!((taken.len(), missing), (200, 7));
+    check_sum(&buffer, 207);
+}

@@ -4,15 +4,16 @@
 //! When the log is far ahead its lines are counted and left out: whoever writes it is never kept waiting, and what was removed
 //! stays on the disk no longer than it takes to count it.
 
-use std::io::{self, Read as _};
+mod place;
+mod unpacked;
+
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use flate2::read::MultiGzDecoder;
-
 use super::discover::Format;
-use super::files::{self, At, Opened, Which};
+use super::files::{self, Opened, Which};
 use super::head::Head;
 use super::limit::Limit;
 use super::log::Log;
@@ -20,6 +21,8 @@ use super::{cri, lines};
 use crate::clock;
 use crate::frame::{Batch, Position};
 use crate::record::{Record, Records, Stream};
+use place::{find, is_far_ahead};
+use unpacked::Unpacked;
 
 /// Bytes that are read at once.
 pub const CHUNK: usize = 256 << 10;
@@ -29,8 +32,6 @@ const LINES: usize = 8192;
 const AHEAD: u64 = 256 << 20;
 /// After the last look at a log whose files were removed.
 const LINGER: Duration = Duration::from_secs(2);
-/// By fewer bytes a file is not known again when its inode is another one.
-const ENOUGH: u32 = 96;
 
 /// What reading for a while came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,37 +76,6 @@ struct Ahead {
     destination: usize,
     inode: u64,
     offset: u64,
-}
-
-/// A compressed file, which is read once and in order.
-#[derive(Debug)]
-struct Unpacked {
-    decoder: MultiGzDecoder<At<Arc<Opened>>>,
-    /// The beginning of a line whose end was not read yet.
-    rest: Vec<u8>,
-}
-
-impl Unpacked {
-    fn new(file: &Arc<Opened>) -> Self {
-        let decoder = MultiGzDecoder::new(At { file: Arc::clone(file), offset: 0 });
-        Self { decoder, rest: Vec::new() }
-    }
-
-    fn read(&mut self, chunk: &mut [u8]) -> usize {
-        let mut count = self.rest.len().min(chunk.len());
-        chunk[..count].copy_from_slice(&self.rest[..count]);
-        self.rest.clear();
-        while count < chunk.len() {
-            match self.decoder.read(&mut chunk[count..]) {
-                Ok(0) => break,
-                Ok(more) => count += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // A damaged file ends where the damage begins.
-                Err(_) => break,
-            }
-        }
-        count
-    }
 }
 
 /// A log that is read.
@@ -192,9 +162,7 @@ impl Tail {
         let mut bytes = vec![0; len];
         if file.is_compressed {
             let mut unpacked = Unpacked::new(file);
-            unpacked.decoder.read_exact(&mut bytes)?;
-            let skipped = self.offset - len as u64;
-            io::copy(&mut unpacked.decoder.by_ref().take(skipped), &mut io::sink())?;
+            unpacked.begin(&mut bytes, self.offset)?;
             self.unpacked = Some(unpacked);
         } else {
             file.file.read_exact_at(&mut bytes, 0)?;
@@ -222,7 +190,7 @@ impl Tail {
             let is_far_ahead = is_far_ahead(&files, self.offset, bench.ahead);
             let used = self.consume(&chunk[..count], has_next, is_far_ahead, bench, sink, now);
             if let Some(unpacked) = &mut self.unpacked {
-                unpacked.rest.extend_from_slice(&chunk[used..count]);
+                unpacked.give_back(&chunk[used..count]);
             }
             (count, used)
         });
@@ -442,23 +410,6 @@ pub fn missing(lines: u64, records: &mut Vec<u8>) {
 struct Counts {
     lines: usize,
     left_out: usize,
-}
-
-fn is_far_ahead(files: &[Arc<Opened>], offset: u64, limit: u64) -> bool {
-    let bytes: u64 =
-        files.iter().filter(|file| !file.is_compressed).filter_map(|file| file.size().ok()).sum();
-    bytes.saturating_sub(offset) > limit
-}
-
-/// The file of a position: by its inode and its beginning, or by a beginning that is long enough.
-fn find(files: &[Arc<Opened>], position: &Position) -> Option<usize> {
-    let is_same = |file: &Arc<Opened>| {
-        position.head_len == 0 || file.head_crc(position.head_len) == Some(position.head_crc)
-    };
-    let is_it = |file: &Arc<Opened>| file.inode == position.file && !file.is_compressed && is_same(file);
-    let by_inode = files.iter().position(is_it);
-    let is_copy = |file: &Arc<Opened>| position.head_len >= ENOUGH && is_same(file);
-    by_inode.or_else(|| files.iter().position(is_copy))
 }
 
 #[cfg(test)]

@@ -50,6 +50,7 @@ fn flood(path: &Path, lines: u64) -> Duration {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the order does not matter")]
 fn a_flood_with_the_destination_away() {
     // An address where nobody listens, and where somebody will.
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();

@@ -23,12 +23,14 @@ use crate::streams::Trust;
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// A Workload API that knows one workload, or nobody.
-struct Workloads(watch::Receiver<Option<api::X509svid>>);
+struct Workloads(Known);
+
+type Known = watch::Receiver<Option<api::X509svid>>;
 
 /// What a channel holds, and whatever comes into it.
 struct Changes {
-    receiver: Option<watch::Receiver<Option<api::X509svid>>>,
-    waiting: Option<Pin<Box<dyn Future<Output = Option<watch::Receiver<Option<api::X509svid>>>> + Send>>>,
+    receiver: Option<Known>,
+    waiting: Option<Pin<Box<dyn Future<Output = Option<Known>> + Send>>>,
 }
 
 impl Stream for Changes {

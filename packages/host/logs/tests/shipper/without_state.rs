@@ -13,10 +13,13 @@ use serde_json::{Value, json};
 use crate::host::{Host, until};
 use crate::receiver::Receiver;
 
+/// Lines of a log, with their milliseconds.
+type Lines = Vec<(u64, String)>;
+
 /// PID 1, as far as it is asked: logs by name, each with its lines.
 #[derive(Clone, Default)]
 struct Init {
-    logs: Arc<Mutex<Vec<(String, Vec<(u64, String)>)>>>,
+    logs: Arc<Mutex<Vec<(String, Lines)>>>,
     /// Connections that follow a log are cut when this changes.
     cuts: Arc<AtomicUsize>,
 }
@@ -71,7 +74,7 @@ impl Init {
         assert_eq!(request["logs"]["follow"], true);
         let (mut next, cuts) = (0, self.cuts.load(Ordering::Relaxed));
         while self.cuts.load(Ordering::Relaxed) == cuts {
-            let lines: Vec<(u64, String)> = {
+            let lines: Lines = {
                 let logs = self.logs.lock().unwrap();
                 let log = logs.iter().find(|(of, _)| *of == name);
                 log.map(|(_, lines)| lines[next..].to_vec()).unwrap_or_default()
