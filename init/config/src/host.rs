@@ -56,7 +56,7 @@ table! {
             route: Routing,
             /// The trust domain that the host belongs to, and what its workloads are called (docs/identity.md).
             identity: Identity,
-            /// The management API of the host (docs/host.md).
+            /// The management API of the host (docs/api.md).
             host: Management,
             /// Where logs are sent (docs/logs.md).
             logs: Logs,

@@ -74,7 +74,7 @@ table! {
             /// The authority's certificate and those that lead to a root of the trust domain, in PEM, its own first. The last
             /// one is what others verify identities of this host with.
             certificate: PemText,
-            /// Its private key in PEM (PKCS#8 or SEC 1, of the curve P-256), without a passphrase.
+            /// Its private key in PEM (PKCS#8, of the curve P-256), without a passphrase.
             key: PemText,
         }
         optional {}

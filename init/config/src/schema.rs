@@ -68,7 +68,7 @@ What a running host can take from it is applied, as the table below says; what h
 
 ## Changing a running host
 
-`lepton config apply` (docs/host.md) gives a running host a config, which takes the place of the one that was applied before; an empty one takes that away.
+`lepton config apply` (docs/cli.md) gives a running host a config, which takes the place of the one that was applied before; an empty one takes that away.
 Its place among the sources is before the image's own config, so every other source overrides it.
 
 - It is checked as a whole first, also together with the other sources: with a mistake nothing of it is applied, and all mistakes are told with line and key.

@@ -1,6 +1,9 @@
 //! Records of who changed what, and of who was refused: one JSON line each. PID 1 keeps them with the rest of what the
 //! service prints. Texts of machine configs and what programs are given to read are never in them.
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
 use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 
@@ -37,12 +40,43 @@ pub(crate) fn refusal(name: Option<&str>, peer: &str, method: &str, status: &Sta
     record("refuse", facts);
 }
 
-/// Records that a connection was refused.
+/// Records that a connection was refused. Anybody can make such a record, so only so many are written: they must not push
+/// out those of calls.
 pub(crate) fn handshake(peer: &str, reason: &str) {
-    record(
-        "refuse",
-        json!({ "caller": null, "peer": peer, "method": null, "result": "handshake", "reason": reason }),
-    );
+    let passed = HANDSHAKES.lock().unwrap_or_else(PoisonError::into_inner).pass(Instant::now());
+    let Some(held_back) = passed else { return };
+    let facts = json!({
+        "caller": null, "peer": peer, "method": null, "result": "handshake", "reason": reason, "held-back": held_back,
+    });
+    record("refuse", facts);
+}
+
+/// Records that may come at once, and how many a second after that.
+const BURST: f64 = 100.0;
+const RATE: f64 = 1.0;
+
+static HANDSHAKES: Mutex<Valve> = Mutex::new(Valve { left: BURST, filled: None, held_back: 0 });
+
+/// Lets some records through.
+#[derive(Debug)]
+struct Valve {
+    left: f64,
+    filled: Option<Instant>,
+    held_back: u64,
+}
+
+impl Valve {
+    /// Whether a record may pass, and how many did not since the last one.
+    fn pass(&mut self, now: Instant) -> Option<u64> {
+        let since = self.filled.replace(now).map_or(0.0, |before| now.duration_since(before).as_secs_f64());
+        self.left = (self.left + since * RATE).min(BURST);
+        if self.left < 1.0 {
+            self.held_back += 1;
+            return None;
+        }
+        self.left -= 1.0;
+        Some(std::mem::take(&mut self.held_back))
+    }
 }
 
 fn record(act: &str, facts: Value) {
@@ -106,6 +140,15 @@ mod tests {
         let line =
             line(5, "call", json!({ "method": "StopService", "arguments": { "name": "a\nb" } })).to_string();
         assert_eq!(line, r#"{"arguments":{"name":"a\nb"},"audit":"call","method":"StopService","time":5}"#);
+    }
+
+    #[test]
+    fn a_burst_then_a_rate() {
+        use std::time::Duration;
+        let (mut valve, now) = (Valve { left: BURST, filled: None, held_back: 0 }, Instant::now());
+        assert_eq!((0..150).filter(|_| valve.pass(now).is_some()).count(), 100);
+        assert_eq!(valve.pass(now + Duration::from_millis(900)), None);
+        assert_eq!(valve.pass(now + Duration::from_millis(1900)), Some(51));
     }
 
     #[test]

@@ -4,6 +4,8 @@
 
 #[path = "service/authority.rs"]
 mod authority;
+#[path = "service/bundle.rs"]
+mod bundle;
 #[path = "service/client.rs"]
 mod client;
 #[path = "service/containers.rs"]

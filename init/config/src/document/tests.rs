@@ -225,6 +225,25 @@ fn everything() {
             service = "web"
             signal = "SIGHUP"
 
+            [host]
+            listen = ["0.0.0.0:7443", "[2001:db8::10]:7443"]
+            trust-domain = "operators.example.org"
+            trust-bundle = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+
+            [logs]
+            buffer-mib = 32
+            rate-lines-per-s = 1000
+
+            [[logs.destinations]]
+            name = "central"
+            url = "syslog+tls://logs.example.org:6514"
+            identity = true
+            sources = ["services", "kernel"]
+
+            [[logs.destinations]]
+            name = "otel"
+            url = "otlp+http://192.0.2.5:4318/tenant"
+
             [sysctl]
             "kernel.core_pattern" = "core"
             "net.ipv4.ip_forward" = "1"
@@ -274,7 +293,7 @@ server = "x"
 
             [network.links.match]
             mac = "52:54:00:12:34:56"
-            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, pods, kubelet, registries, proxy, route, identity, sysctl, console, watchdog)
+            ! x.toml:1: hostnam: unknown key; did you mean "hostname"? (known here: hostname, network, time, install, state, files, services, containers, pods, kubelet, registries, proxy, route, identity, host, logs, sysctl, console, watchdog)
             ! x.toml:2: hostname: "edge 1" is not a host name: use letters, digits and hyphens, with dots between labels, at most 64 characters (RFC 1123)
             ! x.toml:4: network.dns[1]: "192.0.2.530" is not an IP address
             ! x.toml:4: network.dns[2]: 192.0.2.53 is given already in line 4; this one is left out

@@ -113,8 +113,8 @@ mod tests {
             Exit code 4 when somebody has changed the config meanwhile, or one is on trial.
 
             options:
-                  --try TIME        on trial for so long: 1s to 1h
-                  --expect REVISION only if this is the revision of the config in effect, as config get shows it
+                  --try TIME            on trial for so long: 1s to 1h
+                  --expect REVISION     only if this is the revision of the config in effect, as config get shows it
 
             examples:
               lepton -n edge-1 config apply --try 60s edge-1.toml && lepton -n edge-1 config confirm

@@ -91,8 +91,9 @@ async fn open(target: &Target, access: Option<&Access>) -> Result<Link, Failure>
         .http2_keep_alive_interval(PING)
         .keep_alive_timeout(PONG)
         .keep_alive_while_idle(true);
-    let channel =
-        endpoint.connect_with_connector(Once(Some(Watched { stream, alert: Arc::clone(&alert) }))).await;
+    let channel = endpoint
+        .connect_with_connector(Once(Some(Watched { stream, alert: Arc::clone(&alert), broken: None })))
+        .await;
     let channel = channel.map_err(|error| Failure::Unreachable { to: to.clone(), why: cause(&error) })?;
     let client = HostClient::new(channel);
     let client = client.max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
@@ -117,6 +118,8 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 struct Watched {
     stream: Box<dyn Stream>,
     alert: Arc<OnceLock<String>>,
+    /// Why nothing can be written any more.
+    broken: Option<io::Error>,
 }
 
 impl Watched {
@@ -129,15 +132,31 @@ impl Watched {
         }
     }
 
-    /// A host that closes the connection says why, and what is written meanwhile fails first.
-    fn look<T>(&mut self, done: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if matches!(done, Poll::Ready(Err(_))) {
-            let mut space = [0; 1024];
-            let read = Pin::new(&mut self.stream).poll_read(context, &mut ReadBuf::new(&mut space));
-            self.remember(&read);
-        }
-        done
+    /// A host that closes the connection says why before that, and it is read though nothing can be written any more.
+    fn last_words<T>(&mut self, done: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let Poll::Ready(Err(error)) = done else { return done };
+        self.broken = Some(error);
+        self.listen(context).map(|()| Err(self.broken.take().unwrap_or_else(gone)))
     }
+
+    /// Reads to the end, which is near when the other side has closed.
+    fn listen(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut space = [0; 1024];
+        loop {
+            let mut buffer = ReadBuf::new(&mut space);
+            let read = Pin::new(&mut self.stream).poll_read(context, &mut buffer);
+            self.remember(&read);
+            match read {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, "the host has closed the connection")
 }
 
 impl AsyncRead for Watched {
@@ -158,13 +177,19 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.look(written, context)
+        let written = match self.broken.take() {
+            None => Pin::new(&mut self.stream).poll_write(context, bytes),
+            Some(error) => Poll::Ready(Err(error)),
+        };
+        self.last_words(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        self.look(flushed, context)
+        let flushed = match self.broken.take() {
+            None => Pin::new(&mut self.stream).poll_flush(context),
+            Some(error) => Poll::Ready(Err(error)),
+        };
+        self.last_words(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -186,7 +211,6 @@ impl Service<Uri> for Once {
 
     fn call(&mut self, _: Uri) -> Self::Future {
         let stream = self.0.take();
-        let gone = || io::Error::new(io::ErrorKind::ConnectionReset, "the host has closed the connection");
         Box::pin(async move { stream.map(TokioIo::new).ok_or_else(gone) })
     }
 }

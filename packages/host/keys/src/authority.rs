@@ -61,7 +61,10 @@ impl Authority {
         now: UnixSeconds,
     ) -> Result<Self, AuthorityError> {
         let pair = KeyPair::generate()?;
-        let mut params = authority(trust_domain, name, below)?;
+        // Another key has another name, or what it has signed would be taken for a forgery of this one's.
+        let number: String =
+            pair.public_key_raw().iter().skip(1).take(4).map(|byte| format!("{byte:02x}")).collect();
+        let mut params = authority(trust_domain, &format!("{name} {number}"), below)?;
         let not_after = now.saturating_add(Lifetime::AUTHORITY.seconds());
         (params.not_before, params.not_after) = (time(now - BACK)?, time(not_after)?);
         let certificate = params.self_signed(&pair)?.pem();

@@ -20,6 +20,8 @@ use crate::source::{Kind, Source};
 
 /// Between two looks at sources where nothing seems to happen.
 const LOOK: Duration = Duration::from_millis(500);
+/// Between two looks when lines come one by one: each look is at all logs.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Pieces of one log that are read before others have their turn.
 const PIECES: u32 = 4;
 /// Lines of PID 1 that are taken at once.
@@ -151,6 +153,7 @@ impl Intake {
                 return;
             }
             if !has_more {
+                std::thread::sleep(PAUSE);
                 self.wake.wait(LOOK);
             }
         }
