@@ -11,7 +11,6 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use lepton_config::LogDestination;
 use crate::buffer::Buffer;
 use crate::intake::{Intake, ReadFigures, Taker};
 use crate::metrics::{self, Metrics};
@@ -23,6 +22,7 @@ use crate::source::discover::Places;
 use crate::source::rings;
 use crate::source::tail::Bench;
 use crate::source::watch::{Wake, Watch};
+use lepton_config::LogDestination;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Between two looks at the machine config.

@@ -75,11 +75,7 @@ pub(crate) async fn show(
 }
 
 /// The containers that there were under a name, the last one first.
-pub async fn attempts(
-    host: &Host,
-    pod: &Pod,
-    container: &str,
-) -> Result<Vec<cri::Container>, Failure> {
+pub async fn attempts(host: &Host, pod: &Pod, container: &str) -> Result<Vec<cri::Container>, Failure> {
     let mut found = host.client.labelled(&[(UID, &pod.uid), (CONTAINER, container)]).await?;
     found.sort_by_key(|one| std::cmp::Reverse(one.created_at));
     Ok(found)
