@@ -11,6 +11,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lepton_config::IdentityEntry;
 use lepton_identity_control::{ErrorKind, State};
 use lepton_spiffe::{PrivateKey, Secret, Selector, TrustDomain};
 use serde_json::json;
@@ -157,6 +158,25 @@ impl Agent {
         facts.into_iter().filter_map(selector).collect()
     }
 
+    /// What the host issues while it is alone: what the machine config says, and the host's own identity for the service that
+    /// serves the management API on the network. Others of that service come before it.
+    fn entries(&self) -> Vec<IdentityEntry> {
+        let mut entries = self.settings.entries.clone();
+        let path = format!("/host/{}", self.host_id).parse();
+        let selector = "lepton:service:host".parse();
+        if let (true, Ok(path), Ok(selector)) = (self.settings.has_api, path, selector) {
+            entries.push(IdentityEntry {
+                path,
+                selectors: vec![selector],
+                dns_names: Vec::new(),
+                x509_ttl_s: None,
+                jwt_ttl_s: None,
+                hint: None,
+            });
+        }
+        entries
+    }
+
     /// Works until nobody can ask for anything any more.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
@@ -202,7 +222,12 @@ impl Agent {
         self.shared.set_files(&self.settings.files);
         // On the way to a server workloads keep what they had, whatever is listed now.
         if let Some(local) = self.local.as_ref().filter(|_| self.settings.servers.is_empty()) {
-            local.set_entries(&self.settings.entries, &self.node());
+            local.set_entries(&self.entries(), &self.node());
+        }
+        if before.authority != self.settings.authority {
+            // It is opened with the other one, and signs everything anew.
+            self.local = None;
+            self.cache.expire();
         }
         let is_other = before.membership != self.settings.membership;
         if !is_other && before.roots == self.settings.roots {

@@ -1,6 +1,7 @@
 //! The host as its own trust domain: an authority whose keys never leave it, for entries of the machine config.
 
 mod generation;
+pub(crate) mod given;
 mod host_id;
 mod store;
 
@@ -16,6 +17,8 @@ use crate::clock::Clock;
 use crate::files::FileError;
 use crate::log::say;
 use generation::{Generation, LIFE};
+pub(crate) use given::AuthorityTexts;
+use given::Given;
 pub(crate) use host_id::host_id;
 
 /// What certificates and tokens of an entry are good for that says nothing.
@@ -39,6 +42,9 @@ pub(crate) enum LocalError {
     /// A key of it is no key.
     #[error("the host's authority has a key that cannot be used")]
     Key,
+    /// The machine config gives one that is no good.
+    #[error("identity.authority: {0}")]
+    Given(String),
 }
 
 /// The authority.
@@ -54,6 +60,8 @@ pub(crate) struct Local {
 struct Held {
     /// Oldest first; there is always one.
     generations: Vec<Generation>,
+    /// Signs certificates in their place.
+    given: Option<Given>,
     entries: BTreeMap<String, Entry>,
     /// Counts changes of the bundle.
     sequence: u64,
@@ -72,7 +80,7 @@ impl Local {
         let stored = store::read(path, trust_domain, host_id)?;
         let is_new = stored.is_none();
         let (generations, sequence) = stored.unwrap_or_default();
-        let held = Mutex::new(Held { generations, entries: BTreeMap::new(), sequence });
+        let held = Mutex::new(Held { generations, given: None, entries: BTreeMap::new(), sequence });
         let local = Self { clock, trust_domain: trust_domain.clone(), host, held };
         local.renew(path)?;
         if is_new {
@@ -98,6 +106,16 @@ impl Local {
     /// The host's own SPIFFE ID.
     pub(crate) fn host(&self) -> &SpiffeId {
         &self.host
+    }
+
+    /// Has certificates signed by an authority of the machine config.
+    pub(crate) fn set_authority(&self, texts: &AuthorityTexts) -> Result<(), LocalError> {
+        let given = Given::new(texts, &self.host)?;
+        let mut held = self.held();
+        held.given = Some(given);
+        // The bundle is another one.
+        held.sequence += 1;
+        Ok(())
     }
 
     /// Makes a new generation when it is time, and drops those that are over; says whether anything has changed.
@@ -168,29 +186,19 @@ impl Local {
         }))
     }
 
-    /// The entry of the host itself. It has no selectors: no workload gets it.
-    fn host_entry(&self) -> Entry {
-        Entry {
-            id: HOST.to_owned(),
-            spiffe_id: self.host.clone(),
-            selectors: Default::default(),
-            federates_with: Default::default(),
-            dns_names: Vec::new(),
-            x509_ttl: X509_TTL,
-            jwt_ttl: JWT_TTL,
-            hint: String::new(),
-            created_at: -1,
-            revision: 0,
-        }
-    }
-
     /// What SVIDs of this host are verified with.
     pub(crate) fn bundle(&self) -> Bundle {
         let held = self.held();
         let mut bundle = Bundle::empty(self.trust_domain.clone());
+        if let Some(given) = &held.given {
+            // It was read before.
+            let _ = bundle.add(given.root.clone());
+        }
         for generation in &held.generations {
-            // It was made here.
-            let _ = bundle.add(generation.certificate.clone());
+            if held.given.is_none() {
+                // It was made here.
+                let _ = bundle.add(generation.certificate.clone());
+            }
             let key = generation.jwt.public_key().clone();
             let authority = JwtAuthority { key, expires_at: Some(generation.not_after) };
             bundle.jwt_authorities.insert(generation.jwt.key_id().to_owned(), authority);
@@ -200,18 +208,37 @@ impl Local {
     }
 
     fn sign(&self, held: &Held, csr: &Csr, now: UnixSeconds) -> Result<Chain, AuthorityError> {
-        let host = self.host_entry();
+        let host = entry_of_host(&self.host);
         let entry = if csr.entry == HOST { Some(&host) } else { held.entries.get(&csr.entry) };
         let entry = entry.ok_or(AuthorityError::NoEntry)?;
-        let generation = generation::signer(&held.generations, now)
-            .ok_or_else(|| AuthorityError::Local("the host has no authority".to_owned()))?;
         let key = PublicKey::from_request(&csr.der);
         let key = key.map_err(|error| AuthorityError::Local(error.to_string()))?;
-        let (from, until) = (now - BACK, now.saturating_add(entry.x509_ttl).min(generation.not_after));
+        let (from, until) = (now - BACK, now.saturating_add(entry.x509_ttl));
+        if let Some(given) = &held.given {
+            return given.sign(&key, entry, from, until);
+        }
+        let generation = generation::signer(&held.generations, now)
+            .ok_or_else(|| AuthorityError::Local("the host has no authority".to_owned()))?;
         generation
-            .certify(&key, entry, from, until)
+            .certify(&key, entry, from, until.min(generation.not_after))
             .map(|certificate| vec![certificate])
             .map_err(|error| AuthorityError::Local(error.to_string()))
+    }
+}
+
+/// The entry of the host itself. It has no selectors: no workload gets it.
+fn entry_of_host(host: &SpiffeId) -> Entry {
+    Entry {
+        id: HOST.to_owned(),
+        spiffe_id: host.clone(),
+        selectors: Default::default(),
+        federates_with: Default::default(),
+        dns_names: Vec::new(),
+        x509_ttl: X509_TTL,
+        jwt_ttl: JWT_TTL,
+        hint: String::new(),
+        created_at: -1,
+        revision: 0,
     }
 }
 
@@ -226,7 +253,7 @@ impl Authority for Local {
         Box::pin(async move {
             let bundle = self.bundle();
             let mut entries = self.held().entries.clone();
-            entries.insert(HOST.to_owned(), self.host_entry());
+            entries.insert(HOST.to_owned(), entry_of_host(&self.host));
             Ok(Update { entries, bundle, federated: BTreeMap::new(), tainted: Tainted::default() })
         })
     }

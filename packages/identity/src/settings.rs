@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use lepton_config::{Identity, IdentityEntry, IdentityFile};
+use lepton_config::{Identity, IdentityEntry, IdentityFile, Management};
 use lepton_spiffe::{Secret, TrustDomain};
 use ring::digest::{SHA256, digest};
 
 use crate::attest::{JoinTokenAttestor, NodeAttestor, X509popAttestor};
+use crate::local::AuthorityTexts;
 
 /// Where the trust bundle comes from at first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +41,10 @@ pub(crate) struct Settings {
     /// Whether any server is believed at first.
     pub(crate) is_insecure: bool,
     pub(crate) site: Option<String>,
+    /// What the host issues with, instead of an authority that it makes itself.
+    pub(crate) authority: Option<AuthorityTexts>,
+    /// Whether the management API is on the network, and so needs the host's identity.
+    pub(crate) has_api: bool,
     pub(crate) entries: Vec<IdentityEntry>,
     pub(crate) files: Vec<IdentityFile>,
     /// Changes with what a host joins by; it tells no secret.
@@ -48,7 +53,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     /// Reads an `[identity]` table; with it comes one sentence for each thing that is left out.
-    pub(crate) fn of(identity: &Identity, allow_insecure: bool) -> (Self, Vec<String>) {
+    pub(crate) fn of(identity: &Identity, api: &Management, allow_insecure: bool) -> (Self, Vec<String>) {
         let mut problems = Vec::new();
         let domain = identity.trust_domain.as_ref().map(|name| name.as_str().parse());
         let trust_domain = domain.transpose().unwrap_or_else(|error: lepton_spiffe::TrustDomainError| {
@@ -96,6 +101,11 @@ impl Settings {
             attestor,
             is_insecure: wants_insecure && allow_insecure,
             site: identity.site.as_ref().map(ToString::to_string),
+            authority: identity.authority.as_ref().map(|given| AuthorityTexts {
+                certificate: given.certificate.as_str().to_owned(),
+                key: Secret::new(given.key.as_str().to_owned()),
+            }),
+            has_api: !api.listen.is_empty(),
             entries: identity.entries.clone(),
             files: identity.files.clone(),
             membership: digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -130,7 +140,8 @@ impl MachineConfig {
         });
         let bytes = zeroize::Zeroizing::new(bytes);
         let parsed = lepton_config::parse_bytes(&self.path.display().to_string(), &bytes);
-        let (settings, more) = Settings::of(&parsed.config.identity, self.allow_insecure);
+        let (settings, more) =
+            Settings::of(&parsed.config.identity, &parsed.config.host, self.allow_insecure);
         // PID 1 has said what is wrong with the rest.
         let of_ours = parsed.problems.iter().map(ToString::to_string).filter(|it| it.contains("identity"));
         problems.extend(of_ours.chain(more));
@@ -157,7 +168,7 @@ mod tests {
     fn read(text: &str, allow_insecure: bool) -> (Settings, Vec<String>) {
         let parsed = lepton_config::parse("x", text);
         assert_eq!(parsed.problems, []);
-        Settings::of(&parsed.config.identity, allow_insecure)
+        Settings::of(&parsed.config.identity, &parsed.config.host, allow_insecure)
     }
 
     #[test]
@@ -177,6 +188,19 @@ mod tests {
         assert_eq!(settings.attestor.as_ref().unwrap().name(), "join_token");
         let (other, _) = read(&text.replace("very", "other"), false);
         assert_ne!(settings.membership, other.membership);
+    }
+
+    #[test]
+    fn the_key_of_an_authority_is_not_shown() {
+        let pem = |text: &str| format!("'''-----BEGIN A-----\n{text}\n-----END A-----'''");
+        let (certificate, key) = (pem("public"), pem("hidden"));
+        let text = format!(
+            "[identity]\ntrust-domain = 'td'\nauthority = {{ certificate = {certificate}, key = {key} }}"
+        );
+        let (settings, problems) = read(&text, false);
+        assert!(settings.authority.is_some() && !settings.has_api && problems.is_empty());
+        assert!(!format!("{settings:?}").contains("hidden"));
+        assert!(read("[host]\nlisten = ['[::]:7443']", false).0.has_api);
     }
 
     #[test]

@@ -58,7 +58,10 @@ impl Agent {
         }
         let path = self.places.local();
         let local = Local::open(&path, &domain, &self.host_id, Arc::clone(&self.clock))?;
-        local.set_entries(&self.settings.entries, &self.node());
+        if let Some(authority) = &self.settings.authority {
+            local.set_authority(authority)?;
+        }
+        local.set_entries(&self.entries(), &self.node());
         self.next_sync = Instant::now();
         Ok(Arc::clone(self.local.insert(Arc::new(local))))
     }
@@ -69,7 +72,7 @@ impl Agent {
         match Local::open_former(&path, &self.host_id, Arc::clone(&self.clock)) {
             Ok(local) => {
                 if let Some(local) = &local {
-                    local.set_entries(&self.settings.entries, &self.node());
+                    local.set_entries(&self.entries(), &self.node());
                 }
                 self.local = local.map(Arc::new);
             }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lepton_identity_control::Status;
-use lepton_spiffe::{SpiffeId, X509Svid};
+use lepton_spiffe::{Purpose, SpiffeId, X509Svid, verify};
 use lepton_workload_api::Identities as _;
 
 use super::*;
@@ -337,4 +337,43 @@ async fn servers_are_known_by_their_spiffe_id() {
     assert_eq!(shake(&issuer, "/spire/server#0", -200).await, Ok(()), "our clock may be behind");
     assert!(shake(&issuer, "/spire/server#0", -900).await.is_err());
     assert!(shake(&issuer, "/spire/server#0", 3700).await.unwrap_err().contains("expired"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_authority_of_the_machine_config_signs_while_it_is_there() {
+    let (certificate, key) = crate::local::given::tests::example("home");
+    let with = |certificate: &str| {
+        ALONE.replace(
+            "trust-domain = 'home'\n",
+            &format!("trust-domain = 'home'\nauthority = {{ certificate = \"\"\"\n{certificate}\"\"\", key = \"\"\"\n{key}\"\"\" }}\n"),
+        ) + "[host]\nlisten = ['[::]:7443']\n"
+    };
+    let host = Host::new(ALONE);
+    let mut agent = host.start();
+    agent.step().await;
+    let own = agent.cache.bundle();
+
+    host.configure(&with(&certificate));
+    agent.step().await;
+    let bundle = agent.cache.bundle();
+    let known = lepton_spiffe::Bundle::from_pem("home".parse().unwrap(), certificate.as_bytes()).unwrap();
+    assert_eq!(bundle.x509_authorities, known.x509_authorities);
+    let status = agent.status();
+    assert_eq!((status.state, status.entries, status.svids), (State::Alone, 2, 2), "{status:?}");
+    let selectors = ["lepton:service:host".parse().unwrap()].into();
+    let api = agent.cache.watch(&selectors).borrow().svids[0].clone();
+    assert_eq!(Some(api.id.to_string()), status.spiffe_id);
+    verify(&api.chain, &bundle, Purpose::Server, host.clock.now()).unwrap();
+
+    host.configure(&with(&certificate.replace("CERTIFICATE", "NOTHING")));
+    agent.step().await;
+    let status = agent.status();
+    assert_eq!(status.state, State::Failed);
+    assert!(status.last_error.unwrap().starts_with("identity.authority: certificate: "));
+    assert!(!agent.served().is_empty(), "workloads keep what they have");
+
+    host.configure(ALONE);
+    agent.step().await;
+    assert_eq!(agent.status().state, State::Alone);
+    assert_eq!(agent.cache.bundle().x509_authorities, own.x509_authorities);
 }

@@ -63,28 +63,39 @@ impl Generation {
         from: UnixSeconds,
         until: UnixSeconds,
     ) -> Result<CertificateDer<'static>, LocalError> {
-        let PublicKey::Ec { curve: Curve::P256, point } = key else { return Err(LocalError::Key) };
         let pair = KeyPair::try_from(&PrivateKeyDer::Pkcs8(self.key.to_pki()))?;
         let issuer = Issuer::new(authority(entry.spiffe_id.trust_domain())?, pair);
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::OrganizationName, "Lepton");
-        params.subject_alt_names.push(uri(&entry.spiffe_id)?);
-        for name in &entry.dns_names {
-            params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
-        }
-        params.is_ca = IsCa::ExplicitNoCa;
-        params.key_usages = vec![
-            KeyUsagePurpose::DigitalSignature,
-            KeyUsagePurpose::KeyEncipherment,
-            KeyUsagePurpose::KeyAgreement,
-        ];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        params.use_authority_key_identifier_extension = true;
-        (params.not_before, params.not_after) = (time(from)?, time(until)?);
-        Ok(params.signed_by(&Point(point), &issuer)?.der().clone())
+        certify(&issuer, key, entry, from, until)
     }
+}
+
+/// A certificate of an entry, by that authority.
+pub(super) fn certify(
+    issuer: &Issuer<'_, KeyPair>,
+    key: &PublicKey,
+    entry: &Entry,
+    from: UnixSeconds,
+    until: UnixSeconds,
+) -> Result<CertificateDer<'static>, LocalError> {
+    let PublicKey::Ec { curve: Curve::P256, point } = key else { return Err(LocalError::Key) };
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, "Lepton");
+    params.subject_alt_names.push(uri(&entry.spiffe_id)?);
+    for name in &entry.dns_names {
+        params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
+    }
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![
+        KeyUsagePurpose::DigitalSignature,
+        KeyUsagePurpose::KeyEncipherment,
+        KeyUsagePurpose::KeyAgreement,
+    ];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.use_authority_key_identifier_extension = true;
+    (params.not_before, params.not_after) = (time(from)?, time(until)?);
+    Ok(params.signed_by(&Point(point), issuer)?.der().clone())
 }
 
 /// Who signs now: the newest that workloads know already, else the newest that is good at all.
