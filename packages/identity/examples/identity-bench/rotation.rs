@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use crate::contender::{Contender, Make};
 use crate::crowd::{Crowd, Update};
 use crate::report;
-use crate::site::{self, RELOAD, Site, WORKLOADS};
+use crate::site::{self, RELOAD, Site};
 use crate::workload::Work;
 
-/// Long enough that all streams are open before the first one is due, also on a busy machine.
+/// Long enough that all streams are open before the first SVID is due, also on a busy machine.
 const TTL_S: u32 = 240;
 
 /// What a rotation was like.
@@ -44,9 +44,9 @@ fn rotate(site: &Site, make: Make) -> Rotation {
     let mut agent = site.contender(make, "rotation", TTL_S);
     site.entries(&agent);
     thread::sleep(RELOAD);
-    agent.start();
-    site.until_signed(&agent, WORKLOADS);
+    // They are there before the agent: starting a thousand processes may take longer than half the life of an SVID.
     let crowd = Crowd::start(&site.client, agent.socket(), &Work::Hold, site::users());
+    agent.start();
     let first = crowd.first_updates();
     watch(&agent, &crowd, first)
 }

@@ -15,10 +15,11 @@ use tonic::{Request, Status};
 
 /// Makes this program a workload.
 pub(crate) const WORD: &str = "workload";
-/// Between two attempts of one that waits for an agent.
+/// Between two attempts of one that waits for an agent, and of each of many that do.
 const AGAIN: Duration = Duration::from_millis(2);
-/// Longer than any agent takes to start.
-const PATIENCE: Duration = Duration::from_secs(120);
+const AGAIN_OF_MANY: Duration = Duration::from_secs(1);
+/// Longer than any agent takes to start, and many workloads before it.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 type Client =
     SpiffeWorkloadApiClient<InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>>;
@@ -77,7 +78,7 @@ async fn act(work: &Work, socket: &Path) -> Result<(), String> {
     match work {
         Work::Hold => hold(socket).await,
         Work::Count(seconds) => {
-            let mut client = first(socket).await?;
+            let mut client = first(socket, AGAIN).await?;
             let (begin, mut calls) = (Instant::now(), 0_u64);
             while begin.elapsed() < Duration::from_secs(*seconds) {
                 fetch(&mut client).await.map_err(said)?;
@@ -86,7 +87,7 @@ async fn act(work: &Work, socket: &Path) -> Result<(), String> {
             say(&calls.to_string())
         }
         Work::OneConnection(count) => {
-            let mut client = first(socket).await?;
+            let mut client = first(socket, AGAIN).await?;
             let mut times = Vec::new();
             for _ in 0..*count {
                 let begin = Instant::now();
@@ -96,7 +97,7 @@ async fn act(work: &Work, socket: &Path) -> Result<(), String> {
             say(&times.join(" "))
         }
         Work::NewConnections(count) => {
-            first(socket).await?;
+            first(socket, AGAIN).await?;
             let mut times = Vec::new();
             for _ in 0..*count {
                 let begin = Instant::now();
@@ -107,7 +108,7 @@ async fn act(work: &Work, socket: &Path) -> Result<(), String> {
             say(&times.join(" "))
         }
         Work::First => {
-            first(socket).await?;
+            first(socket, AGAIN).await?;
             say(&now().as_micros().to_string())
         }
     }
@@ -116,7 +117,7 @@ async fn act(work: &Work, socket: &Path) -> Result<(), String> {
 /// Tells of each SVID that comes. A stream that ends, or an SVID that is no good, is the end.
 async fn hold(socket: &Path) -> Result<(), String> {
     let user = rustix::process::getuid().as_raw();
-    let mut client = first(socket).await?;
+    let mut client = first(socket, AGAIN_OF_MANY).await?;
     let stream = client.fetch_x509svid(api::X509svidRequest {}).await.map_err(said)?;
     let (mut stream, mut serial) = (stream.into_inner(), String::new());
     loop {
@@ -164,7 +165,7 @@ fn certificates(mut der: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> 
 }
 
 /// A connection to an agent that has given an SVID on it; waits until there is such a one.
-async fn first(socket: &Path) -> Result<Client, String> {
+async fn first(socket: &Path, again: Duration) -> Result<Client, String> {
     let begin = Instant::now();
     loop {
         let why = match connect(socket).await {
@@ -177,7 +178,7 @@ async fn first(socket: &Path) -> Result<Client, String> {
         if begin.elapsed() > PATIENCE {
             return Err(format!("no SVID within {PATIENCE:?}: {why}"));
         }
-        tokio::time::sleep(AGAIN).await;
+        tokio::time::sleep(again).await;
     }
 }
 
