@@ -62,6 +62,10 @@ pub enum Unit {
     Milliseconds,
     /// Microseconds.
     Microseconds,
+    /// So many in a second.
+    PerSecond,
+    /// So many.
+    Count,
 }
 
 impl Figure {

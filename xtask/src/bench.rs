@@ -1,6 +1,7 @@
 //! `bench`: the figures that people feel: build times, sizes, virtual boot time and memory, each with its ratio to the
 //! last run. It measures by starting this program, so that the figures are those of a command that a person types.
 
+mod identity;
 mod packages;
 
 use std::fs::{self, OpenOptions};
@@ -40,6 +41,14 @@ pub(crate) fn bench(options: &BenchOptions, cli: &Cli) -> CommandResult {
         let before = times::last_bench(&context.store, containers::NAME);
         times::record_bench(&context.store, containers::NAME, &figures)?;
         print(&figures, &before)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.identity {
+        let pairs = identity::compare(&context)?;
+        let figures: Vec<Figure> = pairs.iter().flat_map(identity::Pair::figures).collect();
+        let before = times::last_bench(&context.store, identity::NAME);
+        times::record_bench(&context.store, identity::NAME, &figures)?;
+        identity::print(&pairs, &before, &mut std::io::stdout())?;
         return Ok(ExitCode::SUCCESS);
     }
     let target = &options.target;
@@ -125,18 +134,23 @@ fn print(figures: &[Figure], before: &[Figure]) -> Result<()> {
             Some(text) => text,
             None => "new".to_owned(),
         };
-        let value = match figure.unit {
-            Unit::Bytes => format!("{} bytes", figure.value),
-            Unit::Microseconds => format!("{} µs", figure.value),
-            Unit::Kibibytes => format!("{} KiB", figure.value),
-            Unit::Milliseconds if figure.value >= 10_000 => {
-                format!("{}.{} s", figure.value / 1000, figure.value % 1000 / 100)
-            }
-            Unit::Milliseconds => format!("{} ms", figure.value),
-        };
+        let value = with_unit(figure.value, figure.unit);
         writeln!(stdout, "{:width$}  {value:>18}  {ratio:>6}", figure.name)?;
     }
     Ok(())
+}
+
+/// A value for people.
+fn with_unit(value: u64, unit: Unit) -> String {
+    match unit {
+        Unit::Bytes => format!("{value} bytes"),
+        Unit::Microseconds => format!("{value} µs"),
+        Unit::Kibibytes => format!("{value} KiB"),
+        Unit::Milliseconds if value >= 10_000 => format!("{}.{} s", value / 1000, value % 1000 / 100),
+        Unit::Milliseconds => format!("{value} ms"),
+        Unit::PerSecond => format!("{value}/s"),
+        Unit::Count => value.to_string(),
+    }
 }
 
 /// `1.02` for a value that grew by two per cent; nothing where there is nothing to compare with.

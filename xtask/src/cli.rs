@@ -177,6 +177,9 @@ pub(crate) struct BenchOptions {
     /// What each package of the image adds to its unified kernel image, instead of everything else.
     #[arg(long, conflicts_with = "containers")]
     pub packages: bool,
+    /// The identity agent instead of an image, beside SPIRE's agent on this machine, with 1000 workloads; as root.
+    #[arg(long, conflicts_with_all = ["image", "arch", "containers", "packages"])]
+    pub identity: bool,
 }
 
 #[derive(Debug, Args)]

@@ -36,6 +36,14 @@ pub(crate) struct Entry {
     pub(crate) revision: i64,
 }
 
+impl Entry {
+    /// The seconds that the entry asks for, when a certificate is good for less: authorities have limits of their own.
+    /// That SPIRE and the host's own authority date certificates back by ten seconds hides a limit that is as near.
+    pub(crate) fn capped_from(&self, svid: &X509Svid) -> Option<i64> {
+        (svid.lifetime() < self.x509_ttl).then_some(self.x509_ttl)
+    }
+}
+
 /// All that an authority has for this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Update {

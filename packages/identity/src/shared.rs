@@ -181,6 +181,7 @@ impl Shared {
             serial: Some(svid.serial.clone()),
             not_before: Some(svid.not_before),
             expires_at: Some(svid.not_after),
+            capped_from_s: None,
             federates_with: Vec::new(),
         });
         let mut workloads: Vec<_> = self
@@ -200,6 +201,7 @@ impl Shared {
                     serial: svid.as_ref().map(|svid| svid.serial.clone()),
                     not_before: svid.as_ref().map(|svid| svid.not_before),
                     expires_at: svid.as_ref().map(|svid| svid.not_after),
+                    capped_from_s: svid.as_ref().and_then(|svid| entry.capped_from(svid)),
                     federates_with: entry.federates_with.iter().map(ToString::to_string).collect(),
                 }
             })

@@ -365,6 +365,8 @@ pub struct Identity {
     pub not_before: Option<i64>,
     /// Until when that is good.
     pub expires_at: Option<i64>,
+    /// Seconds that the entry asks for, when the authority has given less.
+    pub capped_from_s: Option<i64>,
     /// Trust domains whose bundles come with it.
     pub federates_with: Vec<String>,
 }

@@ -78,6 +78,10 @@ pub(crate) fn identities(list: &[Identity], json: bool, output: &mut impl Write)
             (Some(serial), Some(at)) => line("X.509-SVID", format!("{serial}, until {}", rfc3339(at)))?,
             _ => line("X.509-SVID", "none yet".to_owned())?,
         }
+        if let (Some(from), Some(until), Some(asked)) = (one.not_before, one.expires_at, one.capped_from_s) {
+            let lifetime = span(until.saturating_sub(from));
+            line("lifetime", format!("{lifetime}, capped: the entry asks for {}", span(asked)))?;
+        }
     }
     Ok(())
 }
@@ -214,6 +218,7 @@ mod tests {
             serial: None,
             not_before: None,
             expires_at: None,
+            capped_from_s: None,
             federates_with: Vec::new(),
         };
         let text = shown(|output| identities(std::slice::from_ref(&workload), false, output));
@@ -222,8 +227,19 @@ mod tests {
             "spiffe://example.org/web (workload)\n  selectors      unix:uid:1000, lepton:service:web\n  \
              DNS names      web.example\n  X.509-SVID     none yet\n"
         );
-        let with = Identity { serial: Some("7".to_owned()), expires_at: Some(0), ..workload };
-        let text = shown(|output| identities(&[with], false, output));
+        let with = Identity {
+            serial: Some("7".to_owned()),
+            not_before: Some(-1800),
+            expires_at: Some(0),
+            ..workload
+        };
+        let text = shown(|output| identities(std::slice::from_ref(&with), false, output));
         assert!(text.contains("X.509-SVID     7, until 1970-01-01T00:00:00Z"), "{text}");
+        assert!(!text.contains("lifetime"), "{text}");
+        let capped = Identity { capped_from_s: Some(86_400), ..with };
+        let text = shown(|output| identities(std::slice::from_ref(&capped), false, output));
+        assert!(text.ends_with("  lifetime       30 min, capped: the entry asks for 1 d\n"), "{text}");
+        let text = shown(|output| identities(&[capped], true, output));
+        assert!(text.contains(r#""capped-from-s":86400"#), "{text}");
     }
 }

@@ -101,12 +101,11 @@ impl Agent {
         if let Value::Object(facts) = &mut facts {
             facts.insert("entry".to_owned(), json!(entry.id));
         }
-        // A lifetime that the authority does not give is no secret of it.
+        // Whoever made the entry asks why its SVIDs end early.
         if let (Ok(svid), Value::Object(facts)) = (made, &mut facts)
-            && entry.x509_ttl > 0
-            && svid.lifetime() < entry.x509_ttl
+            && let Some(asked) = entry.capped_from(svid)
         {
-            facts.insert("capped-from-s".to_owned(), json!(entry.x509_ttl));
+            facts.insert("capped-from-s".to_owned(), json!(asked));
         }
         audit::record(&*self.clock, act, &Actor::agent(), facts);
     }

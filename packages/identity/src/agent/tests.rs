@@ -154,6 +154,26 @@ async fn alone_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn hosts_are_told_apart_by_their_firmware() {
+    // Each has a disk of its own, as a copy of a machine and a machine that was installed anew have.
+    let named = async |uuid: &str| {
+        let host = Host::new(ALONE);
+        std::fs::write(host.path("uuid"), uuid).unwrap();
+        let mut agent = host.start();
+        agent.step().await;
+        let id = agent.status().spiffe_id.unwrap();
+        assert!(id.starts_with("spiffe://home/host/"), "{id}");
+        id
+    };
+    let first = named("4c4c4544-0042-3510-8052-b7c04f4a3732\n").await;
+    assert_eq!(named("4C4C4544-0042-3510-8052-B7C04F4A3732\n").await, first);
+    assert_ne!(named("4c4c4544-0042-3510-8052-b7c04f4a3733\n").await, first);
+    // Firmware that has no number tells nobody apart: the disks do.
+    let none = "00000000-0000-0000-0000-000000000000\n";
+    assert_ne!(named(none).await, named(none).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_leaves_no_gap() {
     let host = Host::new(ALONE);
     let mut agent = host.start();

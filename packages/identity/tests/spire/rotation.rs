@@ -159,15 +159,32 @@ fn tainted(field: &Field) {
     assert_eq!(agent.state(), Some(State::Ready));
 }
 
-/// The server has the last word on how long an SVID is good for.
+/// The server has the last word on how long an SVID is good for, and where that is less than the entry asks for, the agent
+/// says so.
 fn cap(field: &Field) {
     let server = field.server("a", Setup { ca_ttl_s: 1800, ..Setup::default() });
     let (agent, id) = joined(field, &server, "host");
     server.entry(&id, "/long", &["unix:uid:0"], &["-x509SVIDTTL", "86400"]);
+    server.entry(&id, "/short", &["unix:uid:61001"], &["-x509SVIDTTL", "600"]);
     let workload = Workload::start(agent.client(&field.programs.client, &["watch"]));
     let seen = workload.svids(SOON);
     let time = |name: &str| unix(seen["svids"][0][name].as_str().unwrap());
     let life = time("not_after") - time("not_before");
     assert!(life <= 1800 + 20, "{life}");
+    until("both SVIDs", SOON, || agent.status().is_some_and(|status| status.svids == 2));
+    let of = |values: Vec<Value>, path: &str| -> Value {
+        let id = format!("spiffe://example.org{path}");
+        values.into_iter().rfind(|value| value["spiffe-id"] == id.as_str()).unwrap()
+    };
+    let shown = || -> Vec<Value> {
+        let text = agent.id(&["show", "--json"]).good();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    for values in [agent.audit(), shown()] {
+        assert_eq!(of(values.clone(), "/long")["capped-from-s"], 86_400, "{values:#?}");
+        assert!(of(values.clone(), "/short")["capped-from-s"].is_null(), "{values:#?}");
+    }
+    let text = agent.id(&["show"]).good();
+    assert_eq!(text.matches("capped: the entry asks for 1 d").count(), 1, "{text}");
     assert_eq!(scan::open_files(&agent.data()), [] as [&str; 0]);
 }
