@@ -1,6 +1,5 @@
 //! `[identity]`: the trust domain that a host belongs to, and what workloads of it are called.
 
-use std::fmt;
 use std::net::Ipv6Addr;
 
 use crate::field::{Place, Reader};
@@ -8,7 +7,7 @@ use crate::host::Mode;
 use crate::names::named;
 use crate::route::PemText;
 use crate::table::{Check, table};
-use crate::text::{number_type, text_type};
+use crate::text::{as_text, number_type, text_type};
 
 /// SPIFFE-ID section 2.1 and 2.3.
 const MAX_TRUST_DOMAIN: usize = 255;
@@ -318,22 +317,6 @@ fn is_path(text: &str) -> bool {
     text.len() <= MAX_ID && text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment))
 }
 
-macro_rules! as_text {
-    ($($name:ident),+) => {$(
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )+};
-}
 as_text!(
     TrustDomainName,
     IdentityServer,
