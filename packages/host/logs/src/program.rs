@@ -244,7 +244,7 @@ fn intake(
     if !has_files {
         let (sender, receiver) = mpsc::sync_channel(HEARD);
         let kinds: Vec<_> = takers.iter().flat_map(|taker| taker.kinds.clone()).collect();
-        let wants = move |source: &lepton_logs::source::Source| kinds.contains(&source.kind());
+        let wants = move |source: &crate::source::Source| kinds.contains(&source.kind());
         rings::start(arguments.control.clone(), sender, Arc::clone(wake), wants)?;
         heard = Some(receiver);
     }
