@@ -137,7 +137,7 @@ impl RunningConfig {
 
     /// Keeps the config that is on trial.
     pub(super) fn confirm(&mut self, id: &str) -> Answer {
-        if !self.trial.as_ref().is_some_and(|trial| trial.id == id) {
+        if self.trial.as_ref().is_none_or(|trial| trial.id != id) {
             return Answer::error(ErrorKind::NoTrial, "no config of that name is on trial");
         }
         if let Err(answer) = self.keep(self.applied.as_deref()) {

@@ -73,8 +73,8 @@ impl Fleet {
 
 /// Waits for all.
 async fn all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut waiting: Vec<(Pin<Box<F>>, Option<F::Output>)> =
-        futures.map(|future| (Box::pin(future), None)).collect();
+    type Call<F, T> = (Pin<Box<F>>, Option<T>);
+    let mut waiting: Vec<Call<F, F::Output>> = futures.map(|future| (Box::pin(future), None)).collect();
     std::future::poll_fn(|context| {
         for (future, output) in &mut waiting {
             if output.is_none()
@@ -96,8 +96,11 @@ pub(crate) fn shown<T: View>(answers: Answers<'_, T>, output: &Output<'_>) -> Re
     Ok(code)
 }
 
+/// Hosts that have answered, and the exit code of all.
+type Told<'a, T> = (Vec<(&'a str, T)>, u8);
+
 /// Says which hosts have failed; gives the others, and the exit code of all.
-pub(crate) fn told<T>(answers: Answers<'_, T>) -> Result<(Vec<(&str, T)>, u8), Failure> {
+pub(crate) fn told<T>(answers: Answers<'_, T>) -> Result<Told<'_, T>, Failure> {
     let several = answers.len() > 1;
     let (mut good, mut codes) = (Vec::new(), Vec::new());
     for (host, answer) in answers {

@@ -184,8 +184,7 @@ async fn a_clock_that_is_set_leaves_no_gap() {
         let view = agent.cache.watch(&["unix:uid:1".parse().unwrap()].into());
         let svid = Arc::clone(&view.borrow().svids[0]);
         let now = host.clock.now();
-        lepton_spiffe::verify(&svid.chain, &agent.cache.bundle(), lepton_spiffe::Purpose::Server, now)
-            .unwrap();
+        verify(&svid.chain, &agent.cache.bundle(), Purpose::Server, now).unwrap();
         tokio::time::advance(Duration::from_secs(60)).await;
         agent.step().await;
         assert_eq!(agent.served().len(), 1);

@@ -314,13 +314,14 @@ impl Host for Fake {
             let say = async |message| drop(send.send(Ok(api::ExecResponse { message: Some(message) })).await);
             say(Answer::Stdout(format!("{}\n", start.command.join(" ")).into_bytes())).await;
             let mut typed = 0;
-            while start.stdin {
+            let mut is_open = start.stdin;
+            while is_open {
                 match messages.message().await.ok().flatten().and_then(|next| next.message) {
                     Some(Ask::Stdin(bytes)) => {
                         typed += bytes.len();
                         say(Answer::Stdout(bytes)).await;
                     }
-                    Some(Ask::StdinEnd(_)) | None => break,
+                    Some(Ask::StdinEnd(_)) | None => is_open = false,
                     Some(_) => {}
                 }
             }
