@@ -62,6 +62,8 @@ pub enum Peer {
     RuntimeTests,
     /// The same of the image `node-tests`.
     NodeTests,
+    /// The same of the image `host-tests`.
+    HostTests,
     /// The same of the image `debug`.
     Debug,
 }

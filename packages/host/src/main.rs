@@ -1,4 +1,4 @@
-//! The management API as a program of its own, for its tests; images have it in the package `multi-call`.
+//! The management API as a program.
 
 fn main() -> std::process::ExitCode {
     lepton_host::main()

@@ -1,4 +1,4 @@
-//! The log shipper as a program of its own, for its tests; images have it in the package `multi-call`.
+//! The log shipper as a program.
 
 fn main() -> std::process::ExitCode {
     lepton_logs::main()
