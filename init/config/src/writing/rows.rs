@@ -134,8 +134,8 @@ mod tests {
         expect![[r#"
             hostname: "a"
             network.dns: ["192.0.2.1", "192.0.2.2"]
-            network.links[0].mtu: 1400
             network.links[0].match.name: "eth0"
+            network.links[0].mtu: 1400
             files[/etc/motd].path: "/etc/motd"
             files[/etc/motd].content: "a\nb"
             sysctl."vm.x": "1"
