@@ -3,11 +3,15 @@
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use lepton_builder::sandbox::Sandbox;
+use walkdir::WalkDir;
 
 use super::ClusterError;
 
+/// A program that was killed has ended by then.
+const ENDS: Duration = Duration::from_secs(30);
 /// Lines of its log that an error shows.
 const TAIL: usize = 30;
 
@@ -52,12 +56,17 @@ impl Daemon {
         self.start_again()
     }
 
-    /// Kills it.
+    /// Kills it. The program in the sandbox ends a moment after the sandbox, and has its ports until then.
     pub(crate) fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
+            let below = descendants(child.id());
             // It may have ended by itself; both calls then do nothing.
             let _ = child.kill();
             let _ = child.wait();
+            let deadline = Instant::now() + ENDS;
+            while below.iter().any(|pid| task(*pid).exists()) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 
@@ -82,4 +91,24 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Everything that a process has started and what that has started (proc(5): `/proc/PID/task/TID/children`).
+fn descendants(pid: u32) -> Vec<u32> {
+    let mut found = Vec::new();
+    let mut next = vec![pid];
+    while let Some(pid) = next.pop() {
+        let threads = WalkDir::new(task(pid)).min_depth(1).max_depth(1).into_iter().flatten();
+        for thread in threads {
+            let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            next.extend(children.split_whitespace().filter_map(|pid| pid.parse::<u32>().ok()));
+        }
+        found.push(pid);
+    }
+    // The process itself is waited for.
+    found.split_off(1)
+}
+
+fn task(pid: u32) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/task"))
 }
