@@ -1,3 +1,5 @@
+//! What a buffer keeps, drops and finds again.
+
 use std::fs;
 
 use super::*;

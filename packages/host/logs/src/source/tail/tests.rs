@@ -1,3 +1,5 @@
+//! Files that grow, are renamed, copied and cut while they are followed.
+
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
