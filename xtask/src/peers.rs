@@ -19,12 +19,10 @@ use crate::image::{self, Order};
 /// Where their pins lie.
 const FOLDER: &str = "images/boot-tests";
 /// Images besides the one that is tested, and where they go: of services that misbehave, with the container runtime and
-/// its judge, with kubelet and a shell, the same with the
-/// management API, and with a shell alone.
+/// its judge, with kubelet and a shell, and with a shell alone.
 const SERVICE_TESTS: &str = "service-tests";
 const RUNTIME_TESTS: &str = "runtime-tests";
 const NODE_TESTS: &str = "node-tests";
-const HOST_TESTS: &str = "host-tests";
 const DEBUG: &str = "debug";
 /// The program `lepton` of a workstation.
 const COMMAND_LINE: &str = "lepton-remote";
@@ -157,7 +155,6 @@ fn kind(peer: Peer) -> Kind {
         Peer::ServiceTests => Kind::Image(SERVICE_TESTS),
         Peer::RuntimeTests => Kind::Image(RUNTIME_TESTS),
         Peer::NodeTests => Kind::Image(NODE_TESTS),
-        Peer::HostTests => Kind::Image(HOST_TESTS),
         Peer::Debug => Kind::Image(DEBUG),
     }
 }

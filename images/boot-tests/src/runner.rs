@@ -62,8 +62,6 @@ pub enum Peer {
     RuntimeTests,
     /// The same of the image `node-tests`.
     NodeTests,
-    /// The same of the image `host-tests`.
-    HostTests,
     /// The same of the image `debug`.
     Debug,
 }

@@ -13,7 +13,10 @@ type Program = (&'static str, fn() -> ExitCode);
 const PROGRAMS: &[Program] = &[
     ("identity", lepton_identity::main),
     ("kubelet-agent", lepton_kubelet::main),
+    ("lepton", lepton_remote::main),
+    ("lepton-host", lepton_host::main),
     ("lepton-id", lepton_id::main),
+    ("lepton-logs", lepton_logs::main),
     ("lepton-pods", lepton_pods::main),
     ("lepton-route", lepton_route::main),
 ];

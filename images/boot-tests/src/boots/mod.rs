@@ -75,7 +75,8 @@ pub(crate) const TESTS: &[Test] = &[
     // To compile kubelet takes ten minutes of a processor for each architecture: by default it is done for one.
     always("node", PC, node::alone).with(&[Peer::NodeTests]),
     with_all("node-aarch64", ARM, node::alone).with(&[Peer::NodeTests]),
-    with_all("host", ANY, node::host).with(&[Peer::HostTests, Peer::CommandLine]),
+    always("host", PC, node::host).with(&[Peer::NodeTests, Peer::CommandLine]),
+    with_all("host-aarch64", ARM, node::host).with(&[Peer::NodeTests, Peer::CommandLine]),
     with_all("identity-aarch64", ARM, node::identity).with(&[Peer::NodeTests]),
     with_all("node-life", ANY, node::life).with(&[Peer::NodeTests]),
     always("identity", PC, node::identity).with(&[Peer::NodeTests]),

@@ -137,7 +137,7 @@ pub(in crate::boots) fn host(cx: &Context) -> Result<(), TestError> {
     for (index, port) in ports.into_iter().enumerate() {
         let config = format!("hostname = \"edge-{}\"\n{POD}{fragment}", index + 1);
         let forwards = vec![Forward { host: port, guest: PORT }];
-        let machine = machine_of(cx, Peer::HostTests, &config)?.network(Network::Forwarded(forwards));
+        let machine = machine_of(cx, Peer::NodeTests, &config)?.network(Network::Forwarded(forwards));
         guests.push(Guest::start(&machine, &cx.tools, cx.limit * PATIENCE)?);
     }
     for guest in &mut guests {
