@@ -3,6 +3,7 @@
 //!
 //! The image `node-tests` has a shell on its console, which does what a person would do.
 
+mod applied;
 mod drain;
 mod host;
 mod identity;
@@ -18,6 +19,7 @@ use crate::context::TestError;
 use crate::guest::{Guest, GuestError};
 use crate::machine::{Kernel, Machine, Network};
 use crate::runner::Peer;
+pub(super) use applied::{applied, applied_cuts, applied_in_memory};
 pub(super) use drain::drain;
 pub(super) use host::host;
 pub(super) use identity::identity;
