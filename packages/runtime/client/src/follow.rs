@@ -63,8 +63,9 @@ impl<S: Sink> Follow<S> {
         let (position, place) = Position::open(path).map_err(failed)?;
         self.position = Some(position);
         // In the file that was read last, which may have been moved aside.
-        for candidate in [moved(&self.path), self.path.clone()] {
-            let Ok(file) = File::open(&candidate) else { continue };
+        let aside = rotation::aside(&self.path).map_err(failed)?;
+        for candidate in aside.iter().chain([&self.path]) {
+            let Ok(file) = File::open(candidate) else { continue };
             if file.metadata().map_err(failed)?.ino() == place.inode {
                 self.file = Some((file, place));
                 break;
@@ -167,11 +168,4 @@ fn next(path: &Path, inode: u64) -> io::Result<Option<PathBuf>> {
     let ours = |path: &PathBuf| fs::metadata(path).is_ok_and(|data| data.ino() == inode);
     let after = aside.iter().position(ours).and_then(|place| aside.get(place + 1));
     Ok(Some(after.map_or(path, PathBuf::as_path).to_owned()))
-}
-
-/// The name of a log that was moved aside.
-pub fn moved(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".1");
-    name.into()
 }

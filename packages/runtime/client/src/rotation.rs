@@ -1,4 +1,5 @@
-//! The files of a log that was moved aside: `NAME.TIME`, as kubelet does it, and `NAME.TIME.gz` of those before the last.
+//! The files of a log that was moved aside: `NAME.TIME`, as kubelet does it, and `NAME.TIME.gz` of those before the last; or
+//! `NAME.1`, `NAME.2` and so on, as shims do it that nobody else does it for. The highest number is the oldest.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,7 +18,7 @@ pub fn aside(path: &Path) -> io::Result<Vec<PathBuf>> {
     for entry in entries {
         let file = entry?.file_name();
         if let Some(time) = file.to_str().and_then(|file| time(file, name)) {
-            found.push((time.to_owned(), file.len(), path.with_file_name(&file)));
+            found.push((age(time), file.len(), path.with_file_name(&file)));
         }
     }
     found.sort();
@@ -29,6 +30,14 @@ pub fn aside(path: &Path) -> io::Result<Vec<PathBuf>> {
 /// Whether a file must be unpacked.
 pub fn is_compressed(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending == "gz")
+}
+
+/// What sorts the oldest first: numbers downwards, times upwards.
+fn age(time: &str) -> (bool, u32, String) {
+    match time.parse::<u32>() {
+        Ok(number) if time.len() <= 4 => (false, u32::MAX - number, String::new()),
+        _ => (true, 0, time.to_owned()),
+    }
 }
 
 fn time<'f>(file: &'f str, name: &str) -> Option<&'f str> {
@@ -62,5 +71,16 @@ mod tests {
         let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["0.log.20261127-101112", "0.log.20261128-101112.gz", "0.log.20261129-101112"]);
         assert!(is_compressed(&found[1]) && !is_compressed(&found[0]));
+    }
+
+    #[test]
+    fn numbers_count_backwards() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["log", "log.1", "log.2", "log.10", "log.3.gz"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        let found = aside(&folder.path().join("log")).unwrap();
+        let names: Vec<_> = found.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(names, ["log.10", "log.3.gz", "log.2", "log.1"]);
     }
 }

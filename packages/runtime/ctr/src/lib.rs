@@ -25,7 +25,7 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use lepton_runtime_client::client::Client;
-use lepton_runtime_client::{client, follow, log, session, status, table, watch};
+use lepton_runtime_client::{client, follow, log, rotation, session, status, table, watch};
 
 use failure::Failure;
 use options::{Command, Options, USAGE};

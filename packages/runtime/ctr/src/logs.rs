@@ -9,8 +9,9 @@ use lepton_cri::v1 as cri;
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::find;
-use crate::follow::{Follow, More, moved};
+use crate::follow::{Follow, More};
 use crate::log::{self, Printer};
+use crate::rotation;
 use crate::watch;
 
 /// What is shown.
@@ -34,7 +35,12 @@ pub(crate) async fn show(client: &Client, word: &str, choice: Choice) -> Result<
     }
     let path = Path::new(&status.log_path);
     // What was moved aside comes first.
-    let mut text = read(&moved(path))?;
+    let aside = rotation::aside(path)
+        .map_err(|error| Failure::io(format!("list the files of {}", path.display()), error))?;
+    let mut text = Vec::new();
+    for aside in aside.iter().filter(|aside| !rotation::is_compressed(aside)) {
+        text.extend(read(aside)?);
+    }
     let before = text.len();
     text.extend(read(path)?);
     let start = choice.lines.map_or(0, |lines| log::tail(&text, lines));

@@ -22,8 +22,8 @@ pub(crate) const DIGEST: &str = "lepton.ctr/digest";
 
 /// The log's name in its folder.
 pub(crate) const LOG: &str = "log";
-/// Bytes after which a container's log is moved aside; one old log is kept.
-const LOG_BYTES: u64 = 8 << 20;
+/// Bytes after which a container's log is moved aside; the shim keeps four.
+const LOG_BYTES: u64 = 4 << 20;
 /// The kernel's usual period of `cpu.max`, in microseconds.
 const PERIOD: i64 = 100_000;
 

@@ -10,8 +10,11 @@ use crate::time;
 
 /// Longest text of one line, in bytes; the rest of a longer one follows as another part. Kubelet's reader expects it.
 const PART: usize = 16 * 1024;
-/// Annotation of a container whose log nobody else moves aside: bytes after which it becomes `NAME.1`.
+/// Annotation of a container whose log nobody else moves aside: bytes after which it becomes `NAME.1`, and what was that
+/// `NAME.2`.
 pub const MAX_BYTES: &str = "lepton.ctr/log-max-bytes";
+/// How many are kept aside: who reads them is not always at once there.
+const KEPT: u32 = 4;
 
 /// Which stream of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +43,7 @@ impl Log {
         Ok(Self { path: path.to_owned(), file, limit: None, stdout: Vec::new(), stderr: Vec::new() })
     }
 
-    /// Moves the file to `NAME.1` by itself when it has so many bytes.
+    /// Moves the file aside by itself when it has so many bytes.
     pub fn limit(&mut self, bytes: u64) -> io::Result<()> {
         self.limit = Some((self.file.metadata()?.len(), bytes));
         Ok(())
@@ -77,9 +80,7 @@ impl Log {
         if let Some((size, limit)) = &mut self.limit {
             *size += out.len() as u64;
             if *size >= *limit {
-                let mut old = self.path.clone().into_os_string();
-                old.push(".1");
-                fs::rename(&self.path, old)?;
+                move_aside(&self.path)?;
                 self.reopen()?;
             }
         }
@@ -100,6 +101,22 @@ impl Log {
         line(&mut out, &time::rfc3339(time::now()), stream, b'P', pending);
         self.file.write_all(&out)
     }
+}
+
+/// Makes `NAME` `NAME.1`, that which had this name `NAME.2`, and so on; the oldest is gone.
+fn move_aside(path: &Path) -> io::Result<()> {
+    let numbered = |number: u32| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".{number}"));
+        PathBuf::from(name)
+    };
+    for number in (1..KEPT).rev() {
+        match fs::rename(numbered(number), numbered(number + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::rename(path, numbered(1))
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -172,6 +189,14 @@ mod tests {
             ["stdout F line 2", "stdout F line 3", "stdout F line 4"]
         );
         assert_eq!(read(&path), Vec::<String>::new());
+        for number in 5..18 {
+            log.write(Stream::Stdout, format!("line {number}\n").as_bytes()).unwrap();
+        }
+        // The last of each file; the first two files are gone.
+        let lasts = (1..=5).map(|number| dir.path().join(format!("0.log.{number}")));
+        let lasts: Vec<_> =
+            lasts.filter(|path| path.exists()).map(|path| read(&path).pop().unwrap()).collect();
+        assert_eq!(lasts, ["stdout F line 16", "stdout F line 13", "stdout F line 10", "stdout F line 7"]);
     }
 
     #[test]

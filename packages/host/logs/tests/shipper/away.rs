@@ -13,9 +13,16 @@ use crate::receiver::Receiver;
 /// Most memory of the program in KiB, whatever happens; docs/logs.md says so.
 const MEMORY_KIB: u64 = 64 << 10;
 
+/// How many lines are written, unless this variable says for how many seconds 100 MB of them are written each second.
+const LINES: u64 = 1_500_000;
+const SECONDS: &str = "LEPTON_TEST_FLOOD_S";
+const BYTES_PER_S: u64 = 100_000_000;
+
 /// Writes a log as the runtime and kubelet do: so many lines of about 150 bytes, and a new file after each 10 MiB, of which five
-/// are kept. Gives the longest time that a write took.
-fn flood(path: &Path, lines: u64) -> Duration {
+/// are kept. Gives the longest time that a write took, and how many lines it were.
+fn flood(path: &Path, seconds: Option<u64>) -> (Duration, u64) {
+    let lines = if seconds.is_some() { u64::MAX } else { LINES };
+    let (began, mut written) = (Instant::now(), 0);
     let mut file = OpenOptions::new().append(true).create(true).open(path).unwrap();
     let (mut longest, mut size, mut aside) = (Duration::ZERO, 0, Vec::new());
     let mut text = Vec::new();
@@ -27,13 +34,23 @@ fn flood(path: &Path, lines: u64) -> Duration {
             number
         )
         .unwrap();
-        if text.len() < 64 << 10 && number + 1 < lines {
+        let is_last = number + 1 == lines;
+        if text.len() < 64 << 10 && !is_last {
             continue;
+        }
+        if let Some(seconds) = seconds {
+            let due = Duration::from_micros(written * 1_000_000 / BYTES_PER_S);
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+            if due >= Duration::from_secs(seconds) {
+                let last = text.iter().filter(|byte| **byte == b'\n').count() as u64;
+                return (longest, number + 1 - last);
+            }
         }
         let start = Instant::now();
         file.write_all(&text).unwrap();
         longest = longest.max(start.elapsed());
         size += text.len();
+        written += text.len() as u64;
         text.clear();
         if size > 10 << 20 {
             let name = format!("{}.20261130-{:06}", path.display(), aside.len());
@@ -46,7 +63,7 @@ fn flood(path: &Path, lines: u64) -> Duration {
             size = 0;
         }
     }
-    longest
+    (longest, lines)
 }
 
 #[test]
@@ -59,9 +76,9 @@ fn a_flood_with_the_destination_away() {
     ));
     host.start();
     until("it runs", || !host.metrics().is_empty());
-    let lines = 1_500_000;
+    let seconds = std::env::var(SECONDS).ok().map(|text| text.parse().expect("a number of seconds"));
     let start = Instant::now();
-    let longest = flood(&host.log(), lines);
+    let (longest, lines) = flood(&host.log(), seconds);
     let took = start.elapsed();
     until("all is read", || {
         host.of_sources("read_lines_total") + host.of_sources("left_out_lines_total") == lines
