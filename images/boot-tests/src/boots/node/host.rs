@@ -184,9 +184,9 @@ fn look(person: &Person, one: &str) -> Result<(), TestError> {
     person.both(&["version"], &["spiffe://lab.example.org/host/", "role/admin"])?;
     person.both(&["services"], &["kubelet", "runtime", "network", "host"])?;
     person.both(&["services", "runtime"], &["ready"])?;
-    person.both(&["logs", "--tail", "5", "kubelet"], &["kubelet:"])?;
+    person.both(&["logs", "--tail", "5", "kubelet"], &["kubelet.go:"])?;
     person.both(&["logs", "web"], &["the first line"])?;
-    person.both(&["dmesg", "--tail", "400"], &["lepton: ready"])?;
+    person.both(&["dmesg", "--tail", "400"], &["starting service kubelet"])?;
     person.both(&["top", "--count", "1"], &["kubelet"])?;
     person.both(&["processes"], &["/usr/bin/lepton-host", "kubelet"])?;
     person.both(&["net"], &["eth0", "10.0.2.15", "[::]:7443"])?;

@@ -108,7 +108,8 @@ pub(in crate::boots) fn identity(cx: &Context) -> Result<(), TestError> {
     shell.run(&format!("grep -x 'spiffe://example.org/host/.*' {SEEN}/host"))?;
     shell.run(FORGET)?;
     quiet(&guest)?;
-    guest.restart()?;
+    guest.type_line("lepton reboot")?;
+    guest.wait_restart()?;
 
     for is_last in [false, true] {
         let mut guest = start(cx, &machine)?;
