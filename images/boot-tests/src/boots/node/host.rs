@@ -185,7 +185,9 @@ fn look(person: &Person, one: &str) -> Result<(), TestError> {
     person.both(&["services"], &["kubelet", "runtime", "network", "host"])?;
     person.both(&["services", "runtime"], &["ready"])?;
     person.both(&["logs", "--tail", "5", "kubelet"], &["kubelet.go:"])?;
-    person.both(&["logs", "web"], &["the first line"])?;
+    person
+        .ask(one, 0, &["logs", "web-edge-1"])
+        .and_then(|said| person.require(said.contains("the first line"), || said.clone()))?;
     person.both(&["dmesg", "--tail", "400"], &["starting service kubelet"])?;
     person.both(&["top", "--count", "1"], &["kubelet"])?;
     person.both(&["processes"], &["/usr/bin/lepton-host", "kubelet"])?;
@@ -242,21 +244,21 @@ fn configs(person: &Person, one: &str) -> Result<(), TestError> {
     let said = person.ask(one, 0, &["config", "diff", "motd.toml"])?;
     person.require(said.contains("files") && said.contains("at once"), || said)?;
     person.ask(one, 0, &["config", "apply", "motd.toml"])?;
-    person.until(one, &["config", "get"], "hello from outside")?;
+    person.until(one, &["config", "get"], "/etc/motd")?;
     // It cuts the host off, which nobody can confirm then.
     let before = person.ask(one, 0, &["config", "get"])?;
     person.run(&["--keys", "lab", "-n", one, "config", "apply", "--try", "30s", "cut.toml"])?;
-    person.until(one, &["config", "get"], "hello from outside")?;
+    person.until(one, &["config", "get"], "/etc/motd")?;
     let after = person.ask(one, 0, &["config", "get"])?;
     person.require(!after.contains("198.51.100.7"), || {
         format!("the config of before:\n{before}\nnot\n{after}")
     })?;
     // One that is on trial keeps others out, and is kept when somebody says so.
-    person.write("longer.toml", &MOTD.replace("outside", "outside again"))?;
+    person.write("longer.toml", &MOTD.replace("motd", "issue"))?;
     person.ask(one, 0, &["config", "apply", "--try", "600s", "longer.toml"])?;
     person.ask(one, CONFLICT, &["config", "apply", "motd.toml"])?;
     person.ask(one, 0, &["config", "confirm"])?;
-    person.until(one, &["config", "get"], "outside again")
+    person.until(one, &["config", "get"], "/etc/issue")
 }
 
 /// What operators do.
@@ -267,7 +269,7 @@ fn change(person: &Person, names: &[String; 2]) -> Result<(), TestError> {
     person.until(&names[1], &["services", "route"], "stopped")?;
     person.ask(&names[1], 0, &["start", "route"])?;
     person.until(&names[1], &["services", "route"], "ready")?;
-    person.both(&["events", "network"], &["network"])?;
+    person.both(&["events", "--count", "1", "network"], &["network"])?;
     Ok(())
 }
 

@@ -114,11 +114,17 @@ pub(crate) async fn dmesg(call: &Call<'_>, fleet: &Fleet, output: &Output<'_>) -
 /// Services as they change.
 pub(crate) async fn events(call: &Call<'_>, fleet: &Fleet, output: &Output<'_>) -> Result<u8, Failure> {
     let service = call.asked.word(0).unwrap_or_default();
+    let count = call.number("count")?.unwrap_or(u32::MAX);
     let answers = fleet.each(async |host| {
+        let mut left = count;
         let request = api::EventsRequest { service: service.to_owned() };
         let mut stream = host.link.client().events(request).await?.into_inner();
         while let Some(answer) = stream.message().await? {
             for change in &answer.changes {
+                if left == 0 {
+                    return Ok(());
+                }
+                left -= 1;
                 match output.json {
                     true => {
                         let mut event = object(change);
@@ -127,6 +133,9 @@ pub(crate) async fn events(call: &Call<'_>, fleet: &Fleet, output: &Output<'_>) 
                     }
                     false => output.line(host.name, &change_line(answer.time_unix_ms, change))?,
                 }
+            }
+            if left == 0 {
+                return Ok(());
             }
         }
         Ok(())

@@ -67,10 +67,11 @@ pub(super) static VERBS: [Verb; 18] = [
     Verb {
         action: Action::Events,
         name: "events",
-        usage: "[SERVICE]",
+        usage: "[--count COUNT] [SERVICE]",
         words: 0..=1,
         summary: "services as they change their state, until interrupted",
         text: "The first lines show every service as it is.",
+        flags: &[value("count", "COUNT", "end after so many lines of each host")],
         method: Some("Events"),
         examples: &["lepton -n edge-1,edge-2 events runtime"],
         ..VERB
