@@ -25,8 +25,8 @@ pub(crate) const NAME: &str = "containers";
 
 /// What tests and figures are made with.
 struct Parts {
-    /// Compiled programs by package, for this machine's architecture.
-    programs: BTreeMap<String, PathBuf>,
+    /// The runtime's programs by their names, for this machine's architecture.
+    programs: Scratch,
     /// CNI plugins by their names.
     plugins: Scratch,
     tools: PathBuf,
@@ -38,14 +38,11 @@ impl Parts {
         let plan = build::plan(&context.catalog, &IMAGE.parse()?, context.host.arch)?;
         let builds = context.program_builds(context.host.arch);
         let compiled = builds.compiled(&plan, &toolbox)?;
-        let programs = compiled.into_iter().map(|one| (one.package.to_string(), one.output.dir().to_owned()));
-        let programs: BTreeMap<_, _> = programs.collect();
-        let plugins = plugins(&plan, &programs, context)?;
+        let compiled = compiled.into_iter().map(|one| (one.package.to_string(), one.output.dir().to_owned()));
+        let compiled: BTreeMap<_, _> = compiled.collect();
+        let programs = programs(&plan, RUNTIME, &compiled, context)?;
+        let plugins = programs_of_links(&plan, PLUGINS, &compiled, context)?;
         Ok(Self { programs, plugins, tools: toolbox.tree(TOOLS)?.root().to_owned() })
-    }
-
-    fn package(&self, name: &str) -> Result<&PathBuf> {
-        self.programs.get(name).with_context(|| format!("image {IMAGE} has no package {name}"))
     }
 
     /// cargo, told where everything is.
@@ -53,23 +50,44 @@ impl Parts {
         Ok(Process::new(&context.host.cargo)
             .inherit_env()
             .cwd(context.catalog.root())
-            .env("LEPTON_TEST_PROGRAMS", self.package(RUNTIME)?)
+            .env("LEPTON_TEST_PROGRAMS", self.programs.path())
             .env("LEPTON_TEST_CNI", self.plugins.path())
             .env("LEPTON_TEST_BUSYBOX", self.tools.join("usr/bin/busybox"))
             .env("LEPTON_BENCH_TREE", &self.tools))
     }
 }
 
-/// A folder with the links that an image has for the plugins.
-fn plugins(plan: &Plan, programs: &BTreeMap<String, PathBuf>, context: &Context) -> Result<Scratch> {
-    let package = plan.packages.iter().find(|package| package.name.as_str() == PLUGINS);
-    let (package, programs) = package
-        .zip(programs.get(PLUGINS))
-        .with_context(|| format!("image {IMAGE} has no package {PLUGINS}"))?;
-    let folder = context.store.scratch(PLUGINS)?;
+/// A folder with the programs of a package under the names that an image has for them, its own and those it links to.
+fn programs(
+    plan: &Plan,
+    name: &str,
+    compiled: &BTreeMap<String, PathBuf>,
+    context: &Context,
+) -> Result<Scratch> {
+    let folder = programs_of_links(plan, name, compiled, context)?;
+    let own = compiled.get(name).with_context(|| format!("image {IMAGE} has no package {name}"))?;
+    for file in walkdir::WalkDir::new(own).min_depth(1).max_depth(1).sort_by_file_name() {
+        let file = file?;
+        symlink(file.path(), folder.path().join(file.file_name()))?;
+    }
+    Ok(folder)
+}
+
+/// A folder with the links alone; a link leads to a program of its package, or of one that this needs.
+fn programs_of_links(
+    plan: &Plan,
+    name: &str,
+    compiled: &BTreeMap<String, PathBuf>,
+    context: &Context,
+) -> Result<Scratch> {
+    let package = plan.packages.iter().find(|package| package.name.as_str() == name);
+    let package = package.with_context(|| format!("image {IMAGE} has no package {name}"))?;
+    let folder = context.store.scratch(name)?;
     for (path, program) in &package.links {
-        let name = Path::new(path).file_name().unwrap_or_default();
-        symlink(programs.join(program), folder.path().join(name))?;
+        let made = compiled.get(name).into_iter().chain(compiled.values()).map(|folder| folder.join(program));
+        let made = made.into_iter().find(|path| path.is_file());
+        let made = made.with_context(|| format!("no package of image {IMAGE} has the program {program}"))?;
+        symlink(made, folder.path().join(Path::new(path).file_name().unwrap_or_default()))?;
     }
     Ok(folder)
 }

@@ -14,7 +14,7 @@ use crate::store::Output;
 use crate::tools::{ToolTree, Toolbox};
 
 /// Raised when this file builds differently from the same inputs.
-const RECIPE: &str = "rust-std-2";
+const RECIPE: &str = "rust-std-3";
 /// Where Debian puts the sources' vendored crates.
 const VENDOR: &str = "/usr/lib/rustlib/src/rust/library/vendor";
 /// musl's objects that rustc links into every static program.
@@ -87,7 +87,13 @@ fn compile(arch: Arch, toolbox: &Toolbox<'_>, rust: &ToolTree, work: &Path) -> R
         .env("CARGO_TARGET_DIR", "/work/target")
         // Nobody unwinds, so tables for it would be a sixth of a program for nothing.
         .env("RUSTFLAGS", "-Cembed-bitcode=yes -Cforce-unwind-tables=no")
-        .args(["build", "--release", "--offline", "-Zbuild-std=std,panic_abort", "-Zbuild-std-features="])
+        .args([
+            "build",
+            "--release",
+            "--offline",
+            "-Zbuild-std=std,panic_abort",
+            "-Zbuild-std-features=optimize_for_size",
+        ])
         .args(["--config", "source.crates-io.replace-with=\"vendored\""])
         .args(["--config", &format!("source.vendored.directory=\"{VENDOR}\"")])
         .args(["--target", arch.musl_target()])

@@ -14,11 +14,13 @@ const PROGRAMS: &[Program] = &[
     ("identity", lepton_identity::main),
     ("kubelet-agent", lepton_kubelet::main),
     ("lepton", lepton_remote::main),
+    ("lepton-ctr", lepton_ctr::main),
     ("lepton-host", lepton_host::main),
     ("lepton-id", lepton_id::main),
     ("lepton-logs", lepton_logs::main),
     ("lepton-pods", lepton_pods::main),
     ("lepton-route", lepton_route::main),
+    ("runtime", lepton_runtime::main),
 ];
 
 fn main() -> ExitCode {
