@@ -18,7 +18,6 @@ mod identity;
 mod listen;
 mod log;
 mod methods;
-mod notify;
 mod pid1;
 mod places;
 mod procfs;

@@ -15,7 +15,6 @@ use tonic::Status;
 use crate::listen::{self, Listeners};
 use crate::log::say;
 use crate::methods::{Methods, blocking};
-use crate::notify;
 use crate::places::Places;
 use crate::settings::MachineConfig;
 use crate::trusted::Trusted;
@@ -104,9 +103,9 @@ pub async fn run(places: Places, stop: impl Future<Output = ()>) -> Result<(), S
     tasks.spawn(async move { identity::follow(&workload, &believed).await });
     tasks.spawn(look_after(server, places.machine_config.clone()));
     tasks.spawn(stay_alive());
-    notify::send("READY=1");
+    lepton_notify::ready();
     stop.await;
-    notify::send("STOPPING=1");
+    lepton_notify::stopping();
     Ok(())
 }
 
@@ -139,6 +138,6 @@ async fn stay_alive() {
     let mut beats = tokio::time::interval(ALIVE);
     loop {
         beats.tick().await;
-        notify::send("WATCHDOG=1");
+        lepton_notify::alive();
     }
 }
