@@ -71,13 +71,32 @@ impl Client {
     ///
     /// A log that is followed has no last record.
     pub fn logs(
-        mut self,
+        self,
         name: LogName,
         follow: bool,
         lines: Option<u32>,
+        each: impl FnMut(LogLine) -> bool,
+    ) -> Result<(), ClientError> {
+        self.records(Request::Logs { name, follow, lines, from: None }, follow, each)
+    }
+
+    /// Follows a log from the line of that number on, or from the oldest that is kept.
+    pub fn follow(
+        self,
+        name: LogName,
+        from: Option<u64>,
+        each: impl FnMut(LogLine) -> bool,
+    ) -> Result<(), ClientError> {
+        self.records(Request::Logs { name, follow: true, lines: None, from }, true, each)
+    }
+
+    fn records(
+        mut self,
+        request: Request,
+        follow: bool,
         mut each: impl FnMut(LogLine) -> bool,
     ) -> Result<(), ClientError> {
-        self.send(&Request::Logs { name, follow, lines })?;
+        self.send(&request)?;
         if follow {
             self.reader.get_ref().set_read_timeout(None).map_err(|source| self.failed(source))?;
         }
@@ -160,7 +179,7 @@ mod tests {
 
     #[test]
     fn logs_end() {
-        let (_dir, client) = answered(b"{\"line\":{\"ms\":1,\"text\":\"a\"}}\n\"end\"\n");
+        let (_dir, client) = answered(b"{\"line\":{\"number\":0,\"ms\":1,\"text\":\"a\"}}\n\"end\"\n");
         let mut texts = Vec::new();
         let each = |line: LogLine| {
             texts.push(line.text);

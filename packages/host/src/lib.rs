@@ -30,6 +30,7 @@ mod testing;
 mod tls;
 pub mod trust;
 mod trusted;
+mod watch;
 
 pub use places::{Places, USAGE};
 pub use program::main;
