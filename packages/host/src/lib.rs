@@ -14,6 +14,7 @@ mod deadline;
 mod feed;
 pub mod fuzz;
 mod gate;
+mod handshakes;
 mod identity;
 mod listen;
 mod log;

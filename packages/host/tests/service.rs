@@ -368,3 +368,58 @@ async fn a_log_goes_on_where_its_reader_was() {
     let request = api::LogsRequest { source, after: Some(api::LogPlace::default()), ..Default::default() };
     assert_eq!(client.host().logs(request).await.unwrap_err().code(), Code::InvalidArgument);
 }
+
+#[tokio::test]
+async fn figures_that_take_long_keep_nobody_waiting() {
+    let operators = Authority::new();
+    let host = Host::start(&operators).await;
+    let client = Client::connect(host.address, &host.hosts, Some(operators.client(&id("reader")))).await;
+    call(&client, "Mounts").await.unwrap();
+    host.pid1.set_delay(Duration::from_secs(3));
+    let scrape = client::get(&host, operators.client(&id("reader")), "/metrics");
+    let answers = async {
+        // The figures are being collected by then.
+        eventually(|| host.pid1.asked().contains(&Ask::Status).then_some(())).await;
+        let began = std::time::Instant::now();
+        // It asks PID 1 nothing.
+        call(&client, "Mounts").await.unwrap();
+        began.elapsed()
+    };
+    let (scraped, answered) = tokio::join!(scrape, answers);
+    assert!(scraped.starts_with("HTTP/1.1 200 OK\r\n"), "{scraped}");
+    assert!(answered < Duration::from_secs(1), "{answered:?}");
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_all_handshakes() {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpStream;
+    let operators = Authority::new();
+    let host = Host::start(&operators).await;
+    let reader = || operators.client(&id("reader"));
+    // Connections that never say anything.
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(TcpStream::connect(host.address).await.unwrap());
+    }
+    // They were taken in their order; the next one is closed at once, long before the deadline of a handshake.
+    let mut ninth = TcpStream::connect(host.address).await.unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(5), ninth.read_u8()).await;
+    assert!(read.expect("it is closed at once").is_err());
+    assert!(handshake(&host, Some(reader())).await.is_err());
+    // Another address is served meanwhile, and told.
+    let metrics = client::get_from("127.0.0.2", &host, reader(), "/metrics").await;
+    assert!(metrics.contains("\nlepton_api_handshakes 8\n"), "{metrics}");
+    let refused = metrics.lines().find_map(|line| {
+        line.strip_prefix("lepton_api_handshakes_refused_total{bound=\"address\"} ")?.parse::<u64>().ok()
+    });
+    assert!(refused >= Some(2), "{metrics}");
+    assert!(host.audit().iter().any(|it| it["reason"] == "too many handshakes of this address at a time"));
+    // A place that is left is free.
+    drop(silent.pop());
+    eventually_connects(&host, reader()).await;
+    // The others end with the deadline.
+    let mut first = silent.remove(0);
+    let read = tokio::time::timeout(Duration::from_secs(15), first.read_u8()).await;
+    assert!(read.expect("its handshake has a deadline").is_err());
+}
