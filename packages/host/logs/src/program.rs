@@ -185,6 +185,7 @@ fn destinations(arguments: &Arguments, settings: &Settings) -> io::Result<Vec<Ar
             authority: it.url.authority(),
             host: it.url.host().to_owned(),
             prefix: it.url.prefix().to_owned(),
+            compression: it.compression.unwrap_or_default(),
             trust_bundle: it.trust_bundle.as_ref().map(|pem| pem.as_str().to_owned()),
             identity: identity.clone().filter(|_| it.identity == Some(true)),
             buffer: Arc::new(buffer),
