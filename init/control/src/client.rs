@@ -90,6 +90,18 @@ impl Client {
         self.records(Request::Logs { name, follow: true, lines: None, from }, true, each)
     }
 
+    /// Follows all services: gives [`Answer::Services`] first, then [`Answer::Change`] for each change of a state, and
+    /// [`Answer::Lost`] where some were left out, until `each` says false.
+    pub fn watch(mut self, mut each: impl FnMut(Answer) -> bool) -> Result<(), ClientError> {
+        self.send(&Request::Watch)?;
+        let mut answer = self.next()?;
+        self.reader.get_ref().set_read_timeout(None).map_err(|source| self.failed(source))?;
+        while each(answer) {
+            answer = self.next()?;
+        }
+        Ok(())
+    }
+
     fn records(
         mut self,
         request: Request,
@@ -175,6 +187,18 @@ mod tests {
         assert!(matches!(client.ask(&Request::Status), Err(ClientError::Closed)));
         let (_dir, mut client) = answered(b"[]\n");
         assert!(matches!(client.ask(&Request::Status), Err(ClientError::Answer(_))));
+    }
+
+    #[test]
+    fn what_is_followed_is_given_in_order() {
+        let (_dir, client) = answered(b"{\"services\":[]}\n{\"lost\":3}\n{\"services\":[]}\n\"done\"\n");
+        let mut answers = Vec::new();
+        let each = |answer| {
+            answers.push(answer);
+            answers.len() < 3
+        };
+        client.watch(each).unwrap();
+        assert_eq!(answers, [Answer::Services(vec![]), Answer::Lost(3), Answer::Services(vec![])]);
     }
 
     #[test]

@@ -32,7 +32,11 @@ impl Services {
                 Some(place) => Answer::Service(Box::new(self.status_of(place, now))),
                 None => no_service(&name),
             },
-            Request::Watch => return Outcome::Watch(self.statuses(now)),
+            Request::Watch => {
+                // What has changed by now is in the answer, and is nothing that comes after it.
+                self.tell_changes();
+                return Outcome::Watch(self.statuses(now));
+            }
             Request::Logs { name: LogName::Kernel, follow, lines, from } => {
                 self.open_kernel_log();
                 let next = self.kernel_ring.begin(from, lines);
