@@ -96,7 +96,7 @@ impl AsFd for Records {
 fn read_record(record: &str) -> Option<LogLine> {
     let (prefix, text) = record.split_once(';')?;
     let microseconds: u64 = prefix.split(',').nth(2)?.parse().ok()?;
-    Some(LogLine { ms: microseconds / 1000, text: text.lines().next().unwrap_or_default().to_owned() })
+    Some(LogLine::new(microseconds / 1000, text.lines().next().unwrap_or_default()))
 }
 
 /// The record as `/dev/kmsg` takes it: `<priority>lepton: text`, one line.

@@ -261,7 +261,7 @@ mod tests {
         for round in 0..60 {
             let mut frames = Vec::new();
             for _ in 0..100 {
-                frame(&mut frames, "web", &LogLine { ms: round, text: "x".repeat(1000) });
+                frame(&mut frames, "web", &LogLine::new(round, "x".repeat(1000)));
             }
             logs.write(&frames, 0);
         }

@@ -49,7 +49,7 @@ pub(crate) enum Command {
     /// A Kubernetes cluster on this machine, whose nodes boot an image in QEMU.
     #[command(subcommand)]
     Cluster(ClusterCommand),
-    /// Write the documents that are made from descriptions: docs/hardening.md, docs/conformance.md.
+    /// Write the documents that are made from descriptions: docs/api.md, docs/conformance.md, docs/hardening.md.
     Docs,
     /// Format, lint, unit-test and check the rules of the repository.
     Check,

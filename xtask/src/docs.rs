@@ -14,8 +14,11 @@ use crate::{conformance, hardening_doc};
 type Maker = fn(&Path) -> Result<String>;
 
 /// Every document that is made.
-const DOCUMENTS: [(&str, Maker); 2] =
-    [("docs/conformance.md", conformance::doc::text), ("docs/hardening.md", hardening_doc::text)];
+const DOCUMENTS: [(&str, Maker); 3] = [
+    ("docs/api.md", |_| Ok(lepton_host_api::docs::page())),
+    ("docs/conformance.md", conformance::doc::text),
+    ("docs/hardening.md", hardening_doc::text),
+];
 
 /// `cargo xtask docs`.
 pub(crate) fn docs(cli: &Cli) -> CommandResult {

@@ -40,7 +40,10 @@ pub use identity::{
     IdentityPath, IdentityServer, JoinToken, JwtTtl, Reload, ReloadSignal, SelectorText, Sha256Digest, Site,
     TrustDomainName, X509Ttl, X509pop,
 };
-pub use logs::{BufferSize, DestinationName, LogDestination, LogScheme, LogSource, LogSources, LogUrl, Logs};
+pub use logs::{
+    BufferSize, DestinationName, LogCompression, LogDestination, LogScheme, LogSource, LogSources, LogUrl,
+    Logs,
+};
 pub use management::Management;
 pub use names::{Domain, Hostname, LinkName, LinkRef, Server};
 pub use network::{

@@ -49,6 +49,8 @@ table! {
             identity: Option<bool>,
             /// Whose logs it gets. Without this key: all.
             sources: Option<LogSources>,
+            /// How requests of OTLP are compressed. Without this key: gzip.
+            compression: Option<LogCompression>,
         }
     }
 }
@@ -85,7 +87,7 @@ text_type!(
         };
         let (scheme, rest) = scheme_of(text).ok_or_else(message)?;
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        let is_otlp = matches!(scheme, LogScheme::OtlpHttp | LogScheme::OtlpHttps);
+        let is_otlp = scheme.is_otlp();
         let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
         let is_path = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._~-".contains(&byte));
         let is_good = is_authority(authority)
@@ -116,6 +118,11 @@ impl LogScheme {
     /// Whether it is over TLS.
     pub fn is_tls(self) -> bool {
         matches!(self, Self::Tls | Self::SyslogTls | Self::OtlpHttps)
+    }
+
+    /// Whether requests of OTLP are sent.
+    pub fn is_otlp(self) -> bool {
+        matches!(self, Self::OtlpHttp | Self::OtlpHttps)
     }
 
     fn default_port(self) -> Option<u16> {
@@ -154,6 +161,20 @@ pub enum LogSource {
 }
 
 plain_fields!(LogSource);
+
+/// How requests are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum LogCompression {
+    /// `Content-Encoding: gzip` (RFC 9110 section 8.4.1.3).
+    #[default]
+    Gzip,
+    /// Not at all.
+    None,
+}
+
+plain_fields!(LogCompression);
 
 /// Sources of logs. One that is misspelt voids the list, which would else mean more than was said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -230,6 +251,11 @@ impl Check for LogDestination {
             reader.report(place.offset, place.key, message);
             return None;
         }
+        if self.compression.is_some() && !self.url.scheme().is_otlp() {
+            let message = "compression is for OTLP: use otlp+http:// or otlp+https://, or leave it out";
+            reader.report(place.offset, place.key, message);
+            return None;
+        }
         Some(self)
     }
 
@@ -276,6 +302,21 @@ mod tests {
     }
 
     #[test]
+    fn compression_is_chosen_for_otlp() {
+        let read = |rest: &str| {
+            let text = format!("[[logs.destinations]]\nname = 'a'\nurl = 'otlp+http://a'\n{rest}");
+            let parsed = crate::parse("x", &text);
+            (parsed.config.logs.destinations.first().map(|it| it.compression), parsed.problems.len())
+        };
+        assert_eq!(read(""), (Some(None), 0));
+        assert_eq!(read("compression = 'gzip'"), (Some(Some(LogCompression::Gzip)), 0));
+        assert_eq!(read("compression = 'none'"), (Some(Some(LogCompression::None)), 0));
+        // It is said, and what everybody takes is sent.
+        assert_eq!(read("compression = 'zstd'"), (Some(None), 1));
+        assert_eq!(LogCompression::default(), LogCompression::Gzip);
+    }
+
+    #[test]
     fn a_destination_means_what_it_says_or_is_left_out() {
         let read = |rest: &str| {
             let text = format!("[[logs.destinations]]\nname = 'a'\nurl = 'tls://a:1'\n{rest}");
@@ -290,6 +331,7 @@ mod tests {
             "sources = ['kernel', 'service']",
             "trust-bundle = 'a.pem'",
             "identity = 'yes'",
+            "compression = 'gzip'",
             "url = 'tcp://a:1'\nidentity = true",
         ] {
             let bad = if bad.starts_with("url") {

@@ -25,6 +25,10 @@ pub enum Answer {
     Services(Vec<ServiceStatus>),
     /// One service.
     Service(Box<ServiceStatus>),
+    /// A service came into another state.
+    Change(Box<Change>),
+    /// So many changes were not sent, because the client took them too slowly. [`Answer::Services`] follows.
+    Lost(u64),
     /// One record of a log.
     Line(LogLine),
     /// There are no more records.
@@ -208,14 +212,36 @@ pub struct ServiceStatus {
     pub dropped_lines: u64,
 }
 
+/// A change of a service's state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Change {
+    /// When, in milliseconds from the kernel's start.
+    pub ms: u64,
+    /// The state before; none for a service that is new.
+    pub before: Option<ServiceState>,
+    /// The service, with the state that it came into. What it uses is that of a moment later.
+    pub service: ServiceStatus,
+}
+
 /// One record of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct LogLine {
+    /// Its number among the lines of its log: the first since the host's start has 0, and each has one more than the one
+    /// before it. A notice that lines are missing has the number of the last of these.
+    pub number: u64,
     /// Milliseconds from the kernel's start.
     pub ms: u64,
     /// The text, without its line end; bytes that are no UTF-8 are replaced.
     pub text: String,
+}
+
+impl LogLine {
+    /// A line that no log has numbered yet.
+    pub fn new(ms: u64, text: impl Into<String>) -> Self {
+        Self { number: 0, ms, text: text.into() }
+    }
 }
 
 #[cfg(test)]
@@ -224,8 +250,8 @@ mod tests {
 
     #[test]
     fn answers_are_lines() {
-        let line = Answer::Line(LogLine { ms: 7, text: "a\nb".into() });
-        assert_eq!(line.to_line(), "{\"line\":{\"ms\":7,\"text\":\"a\\nb\"}}\n");
+        let line = Answer::Line(LogLine { number: 3, ms: 7, text: "a\nb".into() });
+        assert_eq!(line.to_line(), "{\"line\":{\"number\":3,\"ms\":7,\"text\":\"a\\nb\"}}\n");
         assert_eq!(Answer::Done.to_line(), "\"done\"\n");
         assert_eq!(serde_json::from_str::<Answer>(line.to_line().trim_end()).unwrap(), line);
         assert_eq!(

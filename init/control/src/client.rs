@@ -71,13 +71,44 @@ impl Client {
     ///
     /// A log that is followed has no last record.
     pub fn logs(
-        mut self,
+        self,
         name: LogName,
         follow: bool,
         lines: Option<u32>,
+        each: impl FnMut(LogLine) -> bool,
+    ) -> Result<(), ClientError> {
+        self.records(Request::Logs { name, follow, lines, from: None }, follow, each)
+    }
+
+    /// Follows a log from the line of that number on, or from the oldest that is kept.
+    pub fn follow(
+        self,
+        name: LogName,
+        from: Option<u64>,
+        each: impl FnMut(LogLine) -> bool,
+    ) -> Result<(), ClientError> {
+        self.records(Request::Logs { name, follow: true, lines: None, from }, true, each)
+    }
+
+    /// Follows all services: gives [`Answer::Services`] first, then [`Answer::Change`] for each change of a state, and
+    /// [`Answer::Lost`] where some were left out, until `each` says false.
+    pub fn watch(mut self, mut each: impl FnMut(Answer) -> bool) -> Result<(), ClientError> {
+        self.send(&Request::Watch)?;
+        let mut answer = self.next()?;
+        self.reader.get_ref().set_read_timeout(None).map_err(|source| self.failed(source))?;
+        while each(answer) {
+            answer = self.next()?;
+        }
+        Ok(())
+    }
+
+    fn records(
+        mut self,
+        request: Request,
+        follow: bool,
         mut each: impl FnMut(LogLine) -> bool,
     ) -> Result<(), ClientError> {
-        self.send(&Request::Logs { name, follow, lines })?;
+        self.send(&request)?;
         if follow {
             self.reader.get_ref().set_read_timeout(None).map_err(|source| self.failed(source))?;
         }
@@ -159,8 +190,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_followed_is_given_in_order() {
+        let (_dir, client) = answered(b"{\"services\":[]}\n{\"lost\":3}\n{\"services\":[]}\n\"done\"\n");
+        let mut answers = Vec::new();
+        let each = |answer| {
+            answers.push(answer);
+            answers.len() < 3
+        };
+        client.watch(each).unwrap();
+        assert_eq!(answers, [Answer::Services(vec![]), Answer::Lost(3), Answer::Services(vec![])]);
+    }
+
+    #[test]
     fn logs_end() {
-        let (_dir, client) = answered(b"{\"line\":{\"ms\":1,\"text\":\"a\"}}\n\"end\"\n");
+        let (_dir, client) = answered(b"{\"line\":{\"number\":0,\"ms\":1,\"text\":\"a\"}}\n\"end\"\n");
         let mut texts = Vec::new();
         let each = |line: LogLine| {
             texts.push(line.text);

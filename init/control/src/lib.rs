@@ -1,7 +1,7 @@
 //! The control protocol of PID 1: what may be asked at [`SOCKET`], what is answered, and a client.
 //!
 //! One JSON object per line in both directions, over a Unix stream socket. A request is one line; its answer is one
-//! line, but for logs: there a line for each record, then [`Answer::End`]. Nothing here decides anything: what a
+//! line, but for logs, where a line for each record comes and then [`Answer::End`], and for [`Request::Watch`]. Nothing here decides anything: what a
 //! request does is up to PID 1, and who may send it is known by the credentials of the socket.
 
 mod answer;
@@ -11,7 +11,8 @@ mod request;
 mod stopping;
 
 pub use answer::{
-    Answer, ConfigStatus, ErrorKind, LogLine, Memory, Phase, ServiceState, ServiceStatus, StateStatus, Status,
+    Answer, Change, ConfigStatus, ErrorKind, LogLine, Memory, Phase, ServiceState, ServiceStatus,
+    StateStatus, Status,
 };
 pub use client::{Client, ClientError};
 pub use config::{ConfigChange, ConfigProblem, Difference, Effect, HostConfig, Trial};

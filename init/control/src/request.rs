@@ -27,6 +27,10 @@ pub enum Request {
         /// Its name.
         name: String,
     },
+    /// The services and what becomes of them: answered by [`crate::Answer::Services`], then by one [`crate::Answer::Change`]
+    /// for each change of a state, until the client goes. A client that takes them too slowly gets
+    /// [`crate::Answer::Lost`], and [`crate::Answer::Services`] again.
+    Watch,
     /// A log: answered by one [`crate::Answer::Line`] for each record, then [`crate::Answer::End`] unless it is followed.
     Logs {
         /// Whose.
@@ -37,6 +41,10 @@ pub enum Request {
         /// How many of the newest records; all that are kept unless given.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         lines: Option<u32>,
+        /// Only lines of this number and later ones. Where some of these are no longer kept, the first record says how
+        /// many. A number that no line has yet is that of another start of the host: all that are kept are sent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<u64>,
     },
     /// Starts a service and what it needs.
     Start {
@@ -158,7 +166,9 @@ mod tests {
 
     #[test]
     fn requests_are_lines_and_come_back() {
-        let logs = Request::Logs { name: LogName::Service("a".into()), follow: true, lines: Some(5) };
+        let logs =
+            Request::Logs { name: LogName::Service("a".into()), follow: true, lines: Some(5), from: None };
+        let from = Request::Logs { name: LogName::Kernel, follow: false, lines: None, from: Some(7) };
         for (request, line) in [
             (Request::Status, "{\"version\":1,\"request\":\"status\"}\n"),
             (
@@ -173,6 +183,11 @@ mod tests {
                 logs,
                 "{\"version\":1,\"request\":{\"logs\":{\"name\":{\"service\":\"a\"},\"follow\":true,\"lines\":5}}}\n",
             ),
+            (
+                from,
+                "{\"version\":1,\"request\":{\"logs\":{\"name\":\"kernel\",\"follow\":false,\"from\":7}}}\n",
+            ),
+            (Request::Watch, "{\"version\":1,\"request\":\"watch\"}\n"),
         ] {
             assert_eq!(request.to_line(), line);
             assert_eq!(Request::from_line(line.trim_end().as_bytes()).unwrap(), request);

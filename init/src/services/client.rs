@@ -23,14 +23,16 @@ pub(super) enum Log {
     Kernel,
     /// That of the process of this place.
     Process(usize),
+    /// Changes of services.
+    Changes,
 }
 
-/// Which log a client reads, and how far it is.
+/// What a client follows, and how far it is.
 #[derive(Clone, Debug)]
 pub(super) struct Cursor {
-    /// Which log.
+    /// What.
     pub(super) log: Log,
-    /// Number of its next line.
+    /// Number of the next line, or change.
     pub(super) next: u64,
     /// Whether it waits for more.
     pub(super) follow: bool,
@@ -66,6 +68,12 @@ impl Client {
         self.output.len() < AHEAD
     }
 
+    /// Bytes that wait for it.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.output.len()
+    }
+
     /// When it is dropped unless it takes something.
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.is_owed().then(|| self.moved + PATIENCE)
@@ -73,7 +81,12 @@ impl Client {
 
     /// Puts an answer into the queue.
     pub(super) fn push(&mut self, answer: &Answer) {
-        self.output.extend(answer.to_line().as_bytes());
+        self.push_line(&answer.to_line());
+    }
+
+    /// Puts an answer into the queue that is a line already.
+    pub(super) fn push_line(&mut self, line: &str) {
+        self.output.extend(line.as_bytes());
     }
 
     /// Writes what it takes.
@@ -160,7 +173,7 @@ mod tests {
 
         let text = "x".repeat(1000);
         for _ in 0..2000 {
-            client.push(&Answer::Line(lepton_control::LogLine { ms: 0, text: text.clone() }));
+            client.push(&Answer::Line(lepton_control::LogLine::new(0, text.as_str())));
         }
         client.flush(Duration::from_secs(1)).unwrap();
         assert!(client.is_owed());

@@ -163,7 +163,7 @@ impl Services {
                 self.processes.push(Process::new(&spec.name));
             }
         }
-        self.manager.set_specs(specs);
+        self.manager.set_specs(specs, now);
         for spec in &gone {
             self.manager.find(&spec.name).into_iter().for_each(|place| self.manager.stop(place, now));
         }

@@ -41,8 +41,9 @@ impl Ring {
         Self { lines: VecDeque::new(), bytes: 0, limit, first: 0 }
     }
 
-    /// Adds a line; the oldest go.
-    pub fn push(&mut self, line: LogLine) {
+    /// Adds a line and gives it its number; the oldest go.
+    pub fn push(&mut self, mut line: LogLine) {
+        line.number = self.end();
         self.bytes += line.text.len() + RECORD_BYTES;
         self.lines.push_back(line);
         while self.bytes > self.limit && self.lines.len() > 1 {
@@ -61,6 +62,13 @@ impl Ring {
     /// Number of the oldest line that is kept.
     pub fn first(&self) -> u64 {
         self.first
+    }
+
+    /// Number of the first line for a reader who wants those from `from` on, and the `newest` of these.
+    pub fn begin(&self, from: Option<u64>, newest: Option<u32>) -> u64 {
+        let from = from.filter(|from| *from <= self.end()).unwrap_or(self.first);
+        let newest = newest.map_or(0, |newest| self.end().saturating_sub(newest.into()));
+        from.max(newest)
     }
 
     /// The line of this number.
@@ -116,7 +124,7 @@ impl Intake {
         if self.silent > 0 {
             let text = format!("lepton: {} lines dropped", self.silent);
             self.silent = 0;
-            keep(LogLine { ms: millis(now), text });
+            keep(LogLine::new(millis(now), text));
         }
     }
 
@@ -147,7 +155,7 @@ impl Intake {
         while self.partial.len() + rest.len() > MAX_LINE {
             let (part, after) = rest.split_at(MAX_LINE - self.partial.len().min(MAX_LINE));
             self.partial.extend_from_slice(part);
-            keep(LogLine { ms: millis(now), text: text_of(&self.partial) });
+            keep(LogLine::new(millis(now), text_of(&self.partial)));
             self.partial.clear();
             rest = after;
         }
@@ -158,7 +166,7 @@ impl Intake {
             text_of(&self.partial)
         };
         self.partial.clear();
-        keep(LogLine { ms: millis(now), text });
+        keep(LogLine::new(millis(now), text));
     }
 }
 
@@ -213,13 +221,37 @@ mod tests {
     fn a_ring_keeps_the_newest() {
         let mut ring = Ring::new(3 * (RECORD_BYTES + 1));
         for ms in 0..10 {
-            ring.push(LogLine { ms, text: "x".into() });
+            ring.push(LogLine::new(ms, "x"));
         }
         assert_eq!((ring.first(), ring.end()), (7, 10));
         assert_eq!(ring.get(6), None);
-        assert_eq!(ring.get(7).map(|line| line.ms), Some(7));
+        assert_eq!(ring.get(7).map(|line| (line.number, line.ms)), Some((7, 7)));
         assert_eq!(ring.get(10), None);
-        ring.push(LogLine { ms: 10, text: "y".repeat(1000) });
+        ring.push(LogLine::new(10, "y".repeat(1000)));
         assert_eq!((ring.first(), ring.end()), (10, 11));
+        assert_eq!(ring.get(10).map(|line| line.number), Some(10));
+    }
+
+    #[test]
+    fn readers_begin_where_they_want() {
+        let mut ring = Ring::new(3 * (RECORD_BYTES + 1));
+        (0..10).for_each(|ms| ring.push(LogLine::new(ms, "x")));
+        // Of the lines 7, 8 and 9.
+        for (from, newest, begins) in [
+            (None, None, 7),
+            (None, Some(1), 9),
+            (None, Some(5), 7),
+            (Some(8), None, 8),
+            (Some(8), Some(1), 9),
+            // Nothing yet, and what is to come.
+            (Some(10), None, 10),
+            // Lines are gone, which the reader is told.
+            (Some(5), None, 5),
+            (Some(5), Some(2), 8),
+            // Of another start of the host.
+            (Some(11), None, 7),
+        ] {
+            assert_eq!(ring.begin(from, newest), begins, "{from:?} {newest:?}");
+        }
     }
 }

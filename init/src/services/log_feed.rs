@@ -112,7 +112,7 @@ impl LogFeed {
             let next = &mut self.next[place];
             if *next < ring.first() {
                 let text = format!("lepton: {} lines are not in this file", ring.first() - *next);
-                log_files::frame(&mut self.waiting, name, &LogLine { ms: millis(now), text });
+                log_files::frame(&mut self.waiting, name, &LogLine::new(millis(now), text));
                 *next = ring.first();
             }
             while self.waiting.len() < AHEAD
@@ -166,7 +166,7 @@ mod tests {
 
     fn ring(texts: &[&str]) -> Ring {
         let mut ring = Ring::new(200);
-        texts.iter().for_each(|&text| ring.push(LogLine { ms: 1, text: text.into() }));
+        texts.iter().for_each(|&text| ring.push(LogLine::new(1, text)));
         ring
     }
 
@@ -186,7 +186,7 @@ mod tests {
 
         // Nobody reads: the pipe fills, and the ring goes on.
         for number in 0..100_000 {
-            service.push(LogLine { ms: 2, text: format!("line {number}") });
+            service.push(LogLine::new(2, format!("line {number}")));
             feed.feed([("", &kernel), ("s", &service)].into_iter(), now);
         }
         assert_eq!(feed.deadline(now), Some(now + LOOK_EVERY));

@@ -3,6 +3,7 @@
 //! Pure: nothing here calls the kernel, so every rule is a row of a test. The one promise above all others: a service
 //! is started only when nothing of it is left, so that it never has two main processes.
 
+mod changes;
 mod ending;
 
 use std::time::Duration;
@@ -11,6 +12,7 @@ use lepton_service_spec::{Kind, ReadyWhen, Restart, ServiceSpec};
 
 use super::notify::Notice;
 use super::unit::{Ended, Next, State, Unit};
+pub use changes::Change;
 
 /// The longest back-off: a service that comes back after a long outage is not far behind.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(30);
@@ -35,6 +37,7 @@ pub enum Action {
 pub struct Manager {
     units: Vec<Unit>,
     actions: Vec<Action>,
+    changes: Vec<Change>,
     is_stopping: bool,
 }
 
@@ -91,7 +94,7 @@ impl Manager {
 
     /// Adds services, or replaces the description of those that are there; a service that runs keeps running as it
     /// was started. The whole set must be in start order afterwards.
-    pub fn set_specs(&mut self, specs: Vec<ServiceSpec>) {
+    pub fn set_specs(&mut self, specs: Vec<ServiceSpec>, now: Duration) {
         let mut old = std::mem::take(&mut self.units);
         for spec in specs {
             match old.iter().position(|unit| unit.spec.name == spec.name) {
@@ -101,7 +104,10 @@ impl Manager {
                     unit.spec = spec;
                     self.units.push(unit);
                 }
-                None => self.units.push(Unit::new(spec)),
+                None => {
+                    self.units.push(Unit::new(spec));
+                    self.changed(self.units.len() - 1, None, now);
+                }
             }
         }
     }
@@ -163,7 +169,7 @@ impl Manager {
                 self.terminate(place, Next::Start, now);
             }
             State::Stopping(deadline, _) => self.units[place].state = State::Stopping(deadline, Next::Start),
-            State::Draining(_) => self.units[place].state = State::Draining(Next::Start),
+            State::Draining(_) => self.drain_and_start(place, now),
             _ => {
                 self.units[place].goal = false;
                 return self.start(place, now);
@@ -309,7 +315,7 @@ impl Manager {
         match self.units[place].state {
             State::Stopped | State::Failed | State::Done => self.enter(place, State::Waiting, now),
             State::Stopping(deadline, _) => self.units[place].state = State::Stopping(deadline, Next::Start),
-            State::Draining(_) => self.units[place].state = State::Draining(Next::Start),
+            State::Draining(_) => self.drain_and_start(place, now),
             _ => {}
         }
     }
@@ -472,11 +478,6 @@ impl Manager {
         // A first wait past the usual limit is meant, and is not cut.
         let wait = first.saturating_mul(1 << doubled).min(LONGEST_BACK_OFF.max(first));
         self.enter(place, State::BackOff(now + wait), now);
-    }
-
-    fn enter(&mut self, place: usize, state: State, now: Duration) {
-        self.units[place].state = state;
-        self.units[place].since = now;
     }
 
     /// Enters a state for which others need not wait longer.

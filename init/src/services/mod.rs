@@ -5,6 +5,7 @@
 
 pub mod applied;
 pub mod cgroup;
+mod changes;
 mod client;
 pub mod effects;
 pub mod host;
@@ -27,13 +28,14 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use lepton_control::{LogLine, Phase, ServiceState};
+use lepton_control::{Change, LogLine, Phase, ServiceState, ServiceStatus};
 use lepton_service_spec::ServiceSpec;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process};
 
 use crate::kmsg::{self, Level};
 use crate::watchdog::Watchdog;
 use crate::{clock, launch, signals};
+use changes::Changes;
 use client::{Client, Log};
 use host::Host;
 use log::Ring;
@@ -70,6 +72,7 @@ pub struct Services {
     kernel: Option<kmsg::Records>,
     kernel_ring: Ring,
     feed: LogFeed,
+    changes: Changes,
     /// The watchdog device, which [`Services::turn`] feeds.
     pub watchdog: Option<Watchdog>,
     /// Facts of the host.
@@ -107,6 +110,7 @@ impl Services {
             kernel: None,
             kernel_ring: Ring::default(),
             feed: LogFeed::default(),
+            changes: Changes::default(),
             watchdog,
             host,
         })
@@ -171,10 +175,10 @@ impl Services {
                 self.kernel = Some(records);
                 self.read_kernel_log(FIRST_RECORDS);
             }
-            Err(error) => self.kernel_ring.push(LogLine {
-                ms: clock::millis(clock::since_boot()),
-                text: format!("lepton: cannot read the kernel's log: {error}"),
-            }),
+            Err(error) => self.kernel_ring.push(LogLine::new(
+                clock::millis(clock::since_boot()),
+                format!("lepton: cannot read the kernel's log: {error}"),
+            )),
         }
     }
 
@@ -188,6 +192,7 @@ impl Services {
         match log {
             Log::Kernel => &self.kernel_ring,
             Log::Process(place) => &self.processes[place].ring,
+            Log::Changes => self.changes.ring(),
         }
     }
 
@@ -331,11 +336,26 @@ impl Services {
             self.clear_drained();
             let actions = self.manager.take_actions();
             if actions.is_empty() {
-                return;
+                return self.tell_changes();
             }
             for action in actions {
                 self.carry_out(action);
             }
+        }
+    }
+
+    /// Keeps what has changed for clients that follow it; without one nothing is kept.
+    fn tell_changes(&mut self) {
+        let changes = self.manager.take_changes();
+        let follows =
+            |client: &Client| client.cursor.as_ref().is_some_and(|cursor| cursor.log == Log::Changes);
+        if changes.is_empty() || !self.clients.iter().flatten().any(follows) {
+            return;
+        }
+        for manager::Change { place, at, before, state, starts } in changes {
+            let now = self.status_of(place, at);
+            let service = ServiceStatus { state, starts, for_ms: 0, ..now };
+            self.changes.push(Change { ms: clock::millis(at), before, service });
         }
     }
 

@@ -65,7 +65,7 @@ impl Process {
 
     /// Writes a line of PID 1 about the service.
     pub(super) fn note(&mut self, text: &str, now: Duration) {
-        self.ring.push(LogLine { ms: millis(now), text: format!("lepton: {text}") });
+        self.ring.push(LogLine::new(millis(now), format!("lepton: {text}")));
     }
 
     fn close_output(&mut self, now: Duration) {

@@ -18,6 +18,8 @@ pub(super) enum Outcome {
     Answer(Answer),
     /// The lines of a log.
     Log(Cursor),
+    /// These services, and what becomes of them.
+    Watch(Vec<ServiceStatus>),
 }
 
 impl Services {
@@ -30,12 +32,21 @@ impl Services {
                 Some(place) => Answer::Service(Box::new(self.status_of(place, now))),
                 None => no_service(&name),
             },
-            Request::Logs { name: LogName::Kernel, follow, lines } => {
-                self.open_kernel_log();
-                return Outcome::Log(self.cursor(Log::Kernel, follow, lines));
+            Request::Watch => {
+                // What has changed by now is in the answer, and is nothing that comes after it.
+                self.tell_changes();
+                return Outcome::Watch(self.statuses(now));
             }
-            Request::Logs { name: LogName::Service(name), follow, lines } => match self.log_of(&name) {
-                Some(process) => return Outcome::Log(self.cursor(Log::Process(process), follow, lines)),
+            Request::Logs { name: LogName::Kernel, follow, lines, from } => {
+                self.open_kernel_log();
+                let next = self.kernel_ring.begin(from, lines);
+                return Outcome::Log(Cursor { log: Log::Kernel, next, follow });
+            }
+            Request::Logs { name: LogName::Service(name), follow, lines, from } => match self.log_of(&name) {
+                Some(process) => {
+                    let next = self.processes[process].ring.begin(from, lines);
+                    return Outcome::Log(Cursor { log: Log::Process(process), next, follow });
+                }
                 None => no_service(&name),
             },
             Request::Start { name } => {
@@ -108,13 +119,6 @@ impl Services {
         }
     }
 
-    /// The last lines of a log, and those to come when it is followed.
-    fn cursor(&self, log: Log, follow: bool, lines: Option<u32>) -> Cursor {
-        let ring = self.ring(log);
-        let wanted = lines.map_or(u64::MAX, u64::from);
-        Cursor { log, next: ring.first().max(ring.end().saturating_sub(wanted)), follow }
-    }
-
     /// The host and its services.
     pub fn status(&self, now: Duration) -> Status {
         self.host.status(self.statuses(now))
@@ -129,7 +133,7 @@ impl Services {
         (0..self.manager.units().len()).map(|place| self.status_of(place, now)).collect()
     }
 
-    fn status_of(&self, place: usize, now: Duration) -> ServiceStatus {
+    pub(super) fn status_of(&self, place: usize, now: Duration) -> ServiceStatus {
         let unit = &self.manager.units()[place];
         let process = &self.processes[self.process_of(place)];
         let blocked = self.manager.blocked_by(place).map(|name| format!("needs {name}, which does not run"));

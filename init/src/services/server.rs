@@ -9,7 +9,7 @@ use std::time::Duration;
 use lepton_control::{Answer, ErrorKind, LogLine, Request, SOCKET};
 
 use super::Services;
-use super::client::{Client, Cursor, Gone, root_peer};
+use super::client::{Client, Cursor, Gone, Log, root_peer};
 use super::poller::{Interest, Source};
 use super::requests::Outcome;
 use crate::clock::millis;
@@ -61,7 +61,7 @@ impl Services {
         }
     }
 
-    /// Serves clients that follow a log, and drops those that take nothing.
+    /// Serves clients that follow a log or services, and drops those that take nothing.
     pub(super) fn serve_followers(&mut self, now: Duration) {
         for slot in 0..self.clients.len() {
             let Some(client) = &self.clients[slot] else { continue };
@@ -105,6 +105,11 @@ impl Services {
         };
         match outcome {
             Outcome::Answer(answer) => client.push(&answer),
+            Outcome::Watch(services) => {
+                client.push(&Answer::Services(services));
+                let next = self.changes.ring().end();
+                client.cursor = Some(Cursor { log: Log::Changes, next, follow: true });
+            }
             Outcome::Log(cursor) => {
                 client.cursor = Some(cursor);
                 self.push_lines(client, now);
@@ -112,13 +117,18 @@ impl Services {
         }
     }
 
-    /// Puts lines of the log that the client reads into its queue, as far as there is room.
+    /// Puts lines of what the client follows into its queue, as far as there is room.
     fn push_lines(&self, client: &mut Client, now: Duration) {
         let Some(mut cursor) = client.cursor.take() else { return };
         let ring = self.ring(cursor.log);
+        if cursor.log == Log::Changes {
+            cursor.next = self.changes.give(client, cursor.next, || self.statuses(now));
+            client.cursor = Some(cursor);
+            return;
+        }
         if cursor.next < ring.first() {
             let text = format!("lepton: {} lines were too old", ring.first() - cursor.next);
-            client.push(&Answer::Line(LogLine { ms: millis(now), text }));
+            client.push(&Answer::Line(LogLine { number: ring.first() - 1, ms: millis(now), text }));
             cursor.next = ring.first();
         }
         while client.has_room()

@@ -13,8 +13,6 @@ use lepton_config_fetch::fetch::{SOURCE, fetch};
 use lepton_config_fetch::url::Wanted;
 use lepton_control::{Client, ClientError, Request};
 
-mod notify;
-
 const URL: &str = "/run/lepton/config-url";
 const ROOTS: &str = "/etc/ssl/certs";
 /// How long the ready line may wait for a config.
@@ -48,14 +46,14 @@ fn run() -> Result<(), Sentence> {
         Err(error) => {
             // Without the text, which may hold a password. It will not get better, so this is the end.
             tell(Request::ConfigFailed { message: format!("{SOURCE}: the URL cannot be used: {error}") })?;
-            notify::send("READY=1");
+            lepton_notify::ready();
             return Ok(());
         }
     };
     if !wanted.url.is_tls && wanted.sha256.is_none() {
         eprintln!("{} is not protected: add #sha256=DIGEST to the URL, or use https", wanted.url);
     }
-    notify::send(&format!("STATUS=fetching {}", wanted.url));
+    lepton_notify::status(&format!("fetching {}", wanted.url));
     let shown = wanted.url.to_string();
     let (sender, outcomes) = mpsc::channel();
     thread::spawn(move || try_on(&wanted, &sender));
@@ -69,13 +67,13 @@ fn run() -> Result<(), Sentence> {
             Ok(Ok(text)) => {
                 tell(Request::ApplyConfig { source: SOURCE.to_owned(), text })?;
                 eprintln!("applied {shown}");
-                notify::send(&format!("READY=1\nSTATUS=applied {shown}"));
+                lepton_notify::ready_with(&format!("applied {shown}"));
                 return Ok(());
             }
             Ok(Err(error)) => {
                 failure = format!("{SOURCE}: cannot fetch {shown}: {error}");
                 eprintln!("{failure}");
-                notify::send(&format!("STATUS={error}"));
+                lepton_notify::status(&error.to_string());
                 if is_ready {
                     tell(Request::ConfigFailed { message: failure.clone() })?;
                 }
@@ -84,7 +82,7 @@ fn run() -> Result<(), Sentence> {
             Err(RecvTimeoutError::Timeout) => {
                 is_ready = true;
                 tell(Request::ConfigFailed { message: failure.clone() })?;
-                notify::send("READY=1");
+                lepton_notify::ready();
             }
             Err(RecvTimeoutError::Disconnected) => return Err("fetching ended without a result".to_owned()),
         }

@@ -13,13 +13,13 @@ use lepton_host_api::roles::Role;
 use rustls::{CertificateError, Error as TlsError};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsAcceptor;
 
 use crate::audit;
 use crate::caller::Caller;
 use crate::clock;
 use crate::gate;
+use crate::handshakes::Place;
 use crate::log::say;
 use crate::server::Server;
 
@@ -41,12 +41,7 @@ const PING: Duration = Duration::from_secs(30);
 const PONG: Duration = Duration::from_secs(20);
 
 /// Serves somebody on the network.
-pub(crate) async fn remote(
-    server: Arc<Server>,
-    stream: TcpStream,
-    address: SocketAddr,
-    handshake: OwnedSemaphorePermit,
-) {
+pub(crate) async fn remote(server: Arc<Server>, stream: TcpStream, address: SocketAddr, handshake: Place) {
     // Nobody can be believed, or the host has no certificate yet.
     let Some(ready) = server.trusted.ready() else { return };
     let accepted = tokio::time::timeout(PATIENCE, TlsAcceptor::from(ready.config).accept(stream)).await;
@@ -56,7 +51,7 @@ pub(crate) async fn remote(
         Err(_) => return audit::handshake(&address.to_string(), "no handshake within 10 s"),
     };
     // Those who have shown who they are do not wait for those who have not.
-    drop(handshake);
+    handshake.done();
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
     let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
     let caller = Caller::Remote { chain: Arc::new(chain), address };

@@ -14,6 +14,7 @@ use socket2::{Domain, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
+use crate::audit;
 use crate::connection;
 use crate::log::say;
 use crate::server::Server;
@@ -94,13 +95,15 @@ fn listener(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
 
 async fn accept(server: Arc<Server>, listener: TcpListener) {
     loop {
-        // Before a connection is taken: those for which there is no place wait in the kernel.
-        let Ok(place) = Arc::clone(&server.handshakes).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, address)) => {
-                let _ = stream.set_nodelay(true);
-                tokio::spawn(connection::remote(Arc::clone(&server), stream, address, place));
-            }
+            Ok((stream, address)) => match server.handshakes.begin(address.ip()) {
+                Ok(place) => {
+                    let _ = stream.set_nodelay(true);
+                    tokio::spawn(connection::remote(Arc::clone(&server), stream, address, place));
+                }
+                // It is closed. Those who wait in the kernel would wait behind others of their kind.
+                Err(refused) => audit::handshake(&address.to_string(), refused.reason()),
+            },
             // The client has gone again, or there is nothing left to take it with.
             Err(_) => tokio::time::sleep(REST).await,
         }

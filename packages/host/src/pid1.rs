@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lepton_control::{Answer, ErrorKind, LogLine, LogName, MAX_ANSWER, Request};
+use lepton_control::{Answer, ErrorKind, LogLine, LogName, MAX_ANSWER, Request, ServiceStatus};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
+
+use crate::watch::Told;
 
 /// PID 1 answers at once; longer means that it cannot.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -26,6 +28,17 @@ pub(crate) struct Pid1 {
     followed: Arc<Semaphore>,
 }
 
+/// Which lines of a log.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Which {
+    /// Also those to come.
+    pub(crate) follow: bool,
+    /// The newest of those that are kept.
+    pub(crate) lines: Option<u32>,
+    /// Those of this number and later ones.
+    pub(crate) from: Option<u64>,
+}
+
 /// A log that is read.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -33,6 +46,12 @@ pub(crate) struct Log {
     follow: bool,
     has_ended: bool,
     _place: OwnedSemaphorePermit,
+}
+
+/// Services that are followed.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    link: BufReader<UnixStream>,
 }
 
 impl Pid1 {
@@ -54,13 +73,28 @@ impl Pid1 {
         }
     }
 
-    /// A log from its newest lines on; nothing is read yet.
-    pub(crate) async fn log(&self, name: LogName, follow: bool, lines: Option<u32>) -> Result<Log, Status> {
+    /// A log; nothing is read yet.
+    pub(crate) async fn log(&self, name: LogName, which: Which) -> Result<Log, Status> {
         let place = Arc::clone(&self.followed).try_acquire_owned();
         let place = place
             .map_err(|_| Status::resource_exhausted("too many logs are read at once; try again later"))?;
-        let link = self.connect(&Request::Logs { name, follow, lines }).await?;
+        let Which { follow, lines, from } = which;
+        let link = self.connect(&Request::Logs { name, follow, lines, from }).await?;
         Ok(Log { link, follow, has_ended: false, _place: place })
+    }
+
+    /// All services, and what becomes of them.
+    pub(crate) async fn watch(&self) -> Result<(Watched, Vec<ServiceStatus>), Status> {
+        let conversation = async {
+            let link = self.connect(&Request::Watch).await?;
+            let mut watched = Watched { link };
+            match watched.next().await? {
+                Told::All(_, services) => Ok((watched, services)),
+                Told::Change(_) => Err(unexpected()),
+            }
+        };
+        let answer = tokio::time::timeout(PATIENCE, conversation).await;
+        answer.map_err(|_| Status::unavailable("PID 1 does not answer"))?
     }
 
     async fn connect(&self, request: &Request) -> Result<BufReader<UnixStream>, Status> {
@@ -100,6 +134,22 @@ impl Log {
             }
         }
         Ok(lines)
+    }
+}
+
+impl Watched {
+    /// What comes next.
+    pub(crate) async fn next(&mut self) -> Result<Told, Status> {
+        let mut lost = 0;
+        loop {
+            match next(&mut self.link).await? {
+                Answer::Change(change) => return Ok(Told::Change(Arc::new(*change))),
+                Answer::Services(services) => return Ok(Told::All(lost, services)),
+                Answer::Lost(count) => lost = count,
+                Answer::Error { kind, message } => return Err(refused(kind, message)),
+                _ => return Err(unexpected()),
+            }
+        }
     }
 }
 

@@ -12,10 +12,10 @@ use lepton_host_metrics::Format;
 use tokio::sync::Semaphore;
 use tonic::Status;
 
+use crate::handshakes::Handshakes;
 use crate::listen::{self, Listeners};
 use crate::log::say;
 use crate::methods::{Methods, blocking};
-use crate::notify;
 use crate::places::Places;
 use crate::settings::MachineConfig;
 use crate::trusted::Trusted;
@@ -26,8 +26,6 @@ const ADMIN_CONNECTIONS: usize = 16;
 const CONNECTIONS: usize = 48;
 /// Connections of processes of this host.
 const LOCAL_CONNECTIONS: usize = 32;
-/// Handshakes at a time: nobody has shown who they are yet.
-const HANDSHAKES: usize = 32;
 /// Between two looks at the machine config.
 const UPKEEP: Duration = Duration::from_secs(1);
 /// Between two signs of life; PID 1 waits several times as long.
@@ -55,7 +53,7 @@ pub(crate) struct Server {
     metrics: Arc<lepton_host_metrics::Places>,
     /// The user that the service runs as, root, who may call on the local socket.
     pub(crate) root: u32,
-    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) handshakes: Arc<Handshakes>,
     pub(crate) places: Arc<Semaphore>,
     pub(crate) admin_places: Arc<Semaphore>,
     pub(crate) local_places: Arc<Semaphore>,
@@ -78,7 +76,7 @@ impl Server {
             service,
             metrics: Arc::new(metrics),
             root: rustix::process::geteuid().as_raw(),
-            handshakes: Arc::new(Semaphore::new(HANDSHAKES)),
+            handshakes: Arc::default(),
             places: Arc::new(Semaphore::new(CONNECTIONS)),
             admin_places: Arc::new(Semaphore::new(ADMIN_CONNECTIONS)),
             local_places: Arc::new(Semaphore::new(LOCAL_CONNECTIONS)),
@@ -87,8 +85,8 @@ impl Server {
 
     /// All figures of the host.
     pub(crate) async fn service_metrics(&self, format: Format) -> Result<String, Status> {
-        let places = Arc::clone(&self.metrics);
-        blocking(move || Ok(lepton_host_metrics::collect_as(&places, format))).await
+        let (places, own) = (Arc::clone(&self.metrics), self.handshakes.figures());
+        blocking(move || Ok(lepton_host_metrics::collect_with(&places, format, &own))).await
     }
 }
 
@@ -104,9 +102,9 @@ pub async fn run(places: Places, stop: impl Future<Output = ()>) -> Result<(), S
     tasks.spawn(async move { identity::follow(&workload, &believed).await });
     tasks.spawn(look_after(server, places.machine_config.clone()));
     tasks.spawn(stay_alive());
-    notify::send("READY=1");
+    lepton_notify::ready();
     stop.await;
-    notify::send("STOPPING=1");
+    lepton_notify::stopping();
     Ok(())
 }
 
@@ -139,6 +137,6 @@ async fn stay_alive() {
     let mut beats = tokio::time::interval(ALIVE);
     loop {
         beats.tick().await;
-        notify::send("WATCHDOG=1");
+        lepton_notify::alive();
     }
 }

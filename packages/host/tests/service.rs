@@ -26,6 +26,7 @@ use std::time::Duration;
 use lepton_control::{Request as Ask, ServiceState};
 use lepton_host_api::roles::{METHODS, Role};
 use lepton_host_api::v1 as api;
+use lepton_host_api::v1::logs_request::Source;
 use tonic::{Code, Request};
 
 use authority::{Authority, DOMAIN, now};
@@ -323,4 +324,102 @@ async fn metrics_are_for_readers() {
     let expired = operators.issue(&id("reader"), now() - 7200, now() - 60);
     let expired = client::get(&host, expired, "/metrics").await;
     assert!(expired.starts_with("HTTP/1.1 401 "), "{expired}");
+}
+
+#[tokio::test]
+async fn a_log_goes_on_where_its_reader_was() {
+    let operators = Authority::new();
+    let host = Host::start(&operators).await;
+    let client = Client::connect(host.address, &host.hosts, Some(operators.client(&id("reader")))).await;
+    let read = |after: Option<api::LogPlace>| {
+        let (mut client, source) = (client.host(), Some(Source::Service("web".into())));
+        async move {
+            let request = api::LogsRequest { source, after, ..Default::default() };
+            let mut stream = client.logs(request).await.unwrap().into_inner();
+            let (mut texts, mut place) = (Vec::new(), None);
+            while let Some(answer) = stream.message().await.unwrap() {
+                for line in answer.lines {
+                    let number = line.number.unwrap();
+                    place = Some(api::LogPlace { boot_id: answer.boot_id.clone(), number });
+                    texts.push(format!("{number} {}", line.text));
+                }
+            }
+            (texts, place)
+        }
+    };
+    let (all, last) = read(None).await;
+    assert_eq!(all, ["0 one", "1 two"]);
+    let last = last.unwrap();
+    assert_eq!(last.boot_id, std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim());
+    let first = api::LogPlace { number: 0, ..last.clone() };
+    assert_eq!(read(Some(first)).await.0, ["1 two"]);
+    assert!(read(Some(last)).await.0.is_empty());
+    // The host has started again since then.
+    let other = api::LogPlace { boot_id: "other".into(), number: 1 };
+    assert_eq!(read(Some(other)).await.0, ["0 one", "1 two"]);
+    // Messages of the kernel, too.
+    let after = Some(api::LogPlace { number: 0, ..read(None).await.1.unwrap() });
+    let request = api::DmesgRequest { after, ..Default::default() };
+    let answer = client.host().dmesg(request).await.unwrap().into_inner().message().await.unwrap().unwrap();
+    let numbers: Vec<u64> = answer.messages.iter().map(|message| message.number).collect();
+    assert_eq!(numbers, [1]);
+    // Those of containers have no numbers.
+    let source = Some(Source::Container(api::ContainerTarget::default()));
+    let request = api::LogsRequest { source, after: Some(api::LogPlace::default()), ..Default::default() };
+    assert_eq!(client.host().logs(request).await.unwrap_err().code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
+async fn figures_that_take_long_keep_nobody_waiting() {
+    let operators = Authority::new();
+    let host = Host::start(&operators).await;
+    let client = Client::connect(host.address, &host.hosts, Some(operators.client(&id("reader")))).await;
+    call(&client, "Mounts").await.unwrap();
+    host.pid1.set_delay(Duration::from_secs(3));
+    let scrape = client::get(&host, operators.client(&id("reader")), "/metrics");
+    let answers = async {
+        // The figures are being collected by then.
+        eventually(|| host.pid1.asked().contains(&Ask::Status).then_some(())).await;
+        let began = std::time::Instant::now();
+        // It asks PID 1 nothing.
+        call(&client, "Mounts").await.unwrap();
+        began.elapsed()
+    };
+    let (scraped, answered) = tokio::join!(scrape, answers);
+    assert!(scraped.starts_with("HTTP/1.1 200 OK\r\n"), "{scraped}");
+    assert!(answered < Duration::from_secs(1), "{answered:?}");
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_all_handshakes() {
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpStream;
+    let operators = Authority::new();
+    let host = Host::start(&operators).await;
+    let reader = || operators.client(&id("reader"));
+    // Connections that never say anything.
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        silent.push(TcpStream::connect(host.address).await.unwrap());
+    }
+    // They were taken in their order; the next one is closed at once, long before the deadline of a handshake.
+    let mut ninth = TcpStream::connect(host.address).await.unwrap();
+    let read = tokio::time::timeout(Duration::from_secs(5), ninth.read_u8()).await;
+    assert!(read.expect("it is closed at once").is_err());
+    assert!(handshake(&host, Some(reader())).await.is_err());
+    // Another address is served meanwhile, and told.
+    let metrics = client::get_from("127.0.0.2", &host, reader(), "/metrics").await;
+    assert!(metrics.contains("\nlepton_api_handshakes 8\n"), "{metrics}");
+    let refused = metrics.lines().find_map(|line| {
+        line.strip_prefix("lepton_api_handshakes_refused_total{bound=\"address\"} ")?.parse::<u64>().ok()
+    });
+    assert!(refused >= Some(2), "{metrics}");
+    assert!(host.audit().iter().any(|it| it["reason"] == "too many handshakes of this address at a time"));
+    // A place that is left is free.
+    drop(silent.pop());
+    eventually_connects(&host, reader()).await;
+    // The others end with the deadline.
+    let mut first = silent.remove(0);
+    let read = tokio::time::timeout(Duration::from_secs(15), first.read_u8()).await;
+    assert!(read.expect("its handshake has a deadline").is_err());
 }

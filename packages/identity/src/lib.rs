@@ -21,7 +21,6 @@ mod kubelet_credential;
 mod local;
 mod log;
 mod metrics;
-mod notify;
 mod places;
 mod rotation;
 mod server;
@@ -78,7 +77,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(format_args!("identity: {}", chain(&*error)));
-            notify::status(&chain(&*error));
+            lepton_notify::status(&chain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -127,7 +126,7 @@ async fn run(places: Places) -> Result<(), Box<dyn std::error::Error>> {
             // It ends only with everybody who could ask it for something.
             () = agent.run(orders) => {}
         }
-        notify::send("STOPPING=1");
+        lepton_notify::stopping();
     };
     server.run(Arc::clone(&shared.cache), calls, stop).await?;
     Ok(())
@@ -146,7 +145,7 @@ fn attestors(places: &Places) -> Attestors {
 async fn tell_when_ready(shared: Arc<Shared>) {
     let mut states = shared.states();
     let _ = tokio::time::timeout(PATIENCE, states.wait_for(|state| state.serves())).await;
-    notify::send("READY=1");
+    lepton_notify::ready();
 }
 
 /// PID 1 starts an agent anew that hangs.
@@ -154,6 +153,6 @@ async fn stay_alive() {
     let mut beats = tokio::time::interval(ALIVE);
     loop {
         beats.tick().await;
-        notify::send("WATCHDOG=1");
+        lepton_notify::alive();
     }
 }

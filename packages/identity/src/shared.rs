@@ -12,7 +12,6 @@ use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::local::HOST;
 use crate::metrics::Metrics;
-use crate::notify;
 use crate::server::Pool;
 
 /// A refusal of a command: what kind it is, and why.
@@ -135,7 +134,7 @@ impl Shared {
         let text = format!("{} in {}{error}", self.state(), facts.trust_domain);
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if *told != text {
-            notify::status(&text);
+            lepton_notify::status(&text);
             *told = text;
         }
     }

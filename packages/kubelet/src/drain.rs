@@ -10,7 +10,6 @@ use tokio::signal::unix::Signal as Signals;
 use tokio::time::{Instant, timeout};
 
 use crate::failure::{Failure, system_failure};
-use crate::notify;
 
 /// After the pods' own time: kubelet notices the last one's end, unmounts its volumes and closes its lock.
 const SLACK: Duration = Duration::from_secs(5);
@@ -40,7 +39,7 @@ impl Drain {
 
     /// Lets kubelet end its pods before the host goes down; a second SIGTERM ends the wait.
     pub(crate) async fn wait(&self, terminate: &mut Signals) {
-        notify::status("ending pods");
+        lepton_notify::status("ending pods");
         let begin = Instant::now();
         let outcome = tokio::select! {
             outcome = self.bus.prepare(begin + self.limit) => Some(outcome),

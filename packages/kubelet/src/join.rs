@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::files;
-use crate::notify;
 use crate::pki::Pki;
 use crate::places::Places;
 use crate::role::Role;
@@ -71,7 +70,7 @@ fn wait_for<T, E: std::fmt::Display>(server: &str, mut attempt: impl FnMut() -> 
         };
         if error != said {
             eprintln!("kubelet-agent: {server}: {error}; trying again");
-            notify::status(&format!("waiting for {server}: {error}"));
+            lepton_notify::status(&format!("waiting for {server}: {error}"));
             said = error;
         }
         std::thread::sleep(wait);
@@ -79,7 +78,7 @@ fn wait_for<T, E: std::fmt::Display>(server: &str, mut attempt: impl FnMut() -> 
         waited += wait;
         wait = (wait * 2).min(LONGEST_WAIT);
         if waited >= PATIENCE && !is_over {
-            notify::send("READY=1");
+            lepton_notify::ready();
         }
     }
 }

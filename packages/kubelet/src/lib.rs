@@ -12,7 +12,6 @@ mod host;
 mod hosts;
 mod join;
 mod networks;
-mod notify;
 mod pki;
 mod places;
 mod pods;
@@ -48,7 +47,7 @@ pub fn main() -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             eprintln!("kubelet-agent: {error}");
-            notify::status(&error.to_string());
+            lepton_notify::status(&error.to_string());
             ExitCode::FAILURE
         }
     }
@@ -93,7 +92,7 @@ fn name(config: &MachineConfig, role: &Role) -> Result<String, Failure> {
         if let Some(name) = role::node_name(config, role, &host::name()) {
             return Ok(name);
         }
-        notify::status("waiting for a host name");
+        lepton_notify::status("waiting for a host name");
         std::thread::sleep(NAME_WAIT);
     }
     Err(Failure::Nameless)

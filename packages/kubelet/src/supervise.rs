@@ -15,7 +15,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::drain::{self, Drain};
 use crate::failure::{Failure, system_failure};
 use crate::health;
-use crate::notify;
 use crate::places::Places;
 use crate::watch::Watch;
 
@@ -68,20 +67,20 @@ pub(crate) async fn run(work: Work<'_>) -> Result<u8, Failure> {
                 if is_well && !was_well {
                     looks = interval(LOOKS);
                     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                    notify::status(&says);
+                    lepton_notify::status(&says);
                 }
                 if !is_ready && (is_well || !work.is_alone && started.elapsed() > PATIENCE) {
                     is_ready = true;
-                    notify::send("READY=1");
+                    lepton_notify::ready();
                 }
                 // A node that has yet to join is not dead; its log says what it waits for.
                 if is_well || is_ready && !work.is_alone {
-                    notify::send("WATCHDOG=1");
+                    lepton_notify::alive();
                 }
             }
         }
     }
-    notify::send("STOPPING=1");
+    lepton_notify::stopping();
     // Else only this service stops, and pods go on.
     if work.places.stopping.exists() {
         drain.wait(&mut terminate).await;
@@ -93,7 +92,7 @@ pub(crate) async fn run(work: Work<'_>) -> Result<u8, Failure> {
 fn renewed(sync: &mut dyn FnMut() -> Result<String, Failure>, before: &str) -> String {
     let says = sync().unwrap_or_else(|error| error.to_string());
     if says != before {
-        notify::status(&says);
+        lepton_notify::status(&says);
     }
     says
 }

@@ -9,12 +9,12 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lepton_notify::Notify;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::hostname::{self, HostName};
 use crate::kernel::{Change, Heard, Link, Netlink, Notifications, Snapshot, sysctl};
 use crate::link_runner::LinkRunner;
-use crate::notify::Notify;
 use crate::ntp::Ntp;
 use crate::plan::{self, Role};
 use crate::random::Random;
@@ -50,6 +50,8 @@ pub struct Surroundings {
     pub ntp: Ntp,
     /// Tells PID 1.
     pub notify: Notify,
+    /// How often it waits to hear that the program is alive, if it does.
+    pub watchdog: Option<Duration>,
 }
 
 /// The program at work.
@@ -67,6 +69,10 @@ pub struct Daemon {
     /// What went wrong in the last look, by change, so that each is logged once.
     errors: Vec<String>,
     report: Option<Report>,
+    /// What PID 1 was told last.
+    says: String,
+    /// When it was told that the program is alive.
+    alive_at: Instant,
 }
 
 impl Daemon {
@@ -84,6 +90,8 @@ impl Daemon {
             hostname: None,
             errors: Vec::new(),
             report: None,
+            says: String::new(),
+            alive_at: Instant::ZERO,
         })
     }
 
@@ -116,14 +124,22 @@ impl Daemon {
             if self.sync_at.is_some_and(|at| at <= now) {
                 self.sync(now);
             }
-            self.with.notify.alive(now);
+            if self.alive_due().is_some_and(|due| due <= now) {
+                self.with.notify.alive();
+                self.alive_at = now;
+            }
         }
+    }
+
+    /// When PID 1 waits to hear that this loop still turns.
+    fn alive_due(&self) -> Option<Instant> {
+        self.with.watchdog.map(|every| self.alive_at + every)
     }
 
     /// Sleeps until something arrives or is due; tells whether to stop.
     fn wait(&self, stop: BorrowedFd<'_>) -> io::Result<bool> {
         let links = self.links.values().filter_map(LinkRunner::deadline);
-        let others = [self.sync_at, self.with.ntp.deadline(), self.with.notify.deadline()];
+        let others = [self.sync_at, self.with.ntp.deadline(), self.alive_due()];
         let due = links.chain(others.into_iter().flatten()).min();
         let timeout = due.map(|due| due.saturating_sub(time::now()).max(Duration::from_millis(1)));
         let timeout = timeout.map(|timeout| Timespec {

@@ -11,7 +11,6 @@ pub mod dhcp6;
 pub mod hostname;
 pub mod kernel;
 pub mod link_runner;
-pub mod notify;
 pub mod ntp;
 pub mod plan;
 pub mod ra;

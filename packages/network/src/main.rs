@@ -4,14 +4,13 @@
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use lepton_network::daemon::{Daemon, Surroundings};
 use lepton_network::hostname::Pid1;
-use lepton_network::notify::Notify;
 use lepton_network::ntp::{Ntp, SystemClock};
 use lepton_network::random::Random;
 use lepton_network::settings::Settings;
+use lepton_notify::Notify;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -70,7 +69,8 @@ fn run() -> Result<(), Sentence> {
         wired: arguments.wired,
         hostname: Box::new(Pid1),
         ntp,
-        notify: notify(),
+        notify: Notify::from_env(),
+        watchdog: lepton_notify::watchdog(),
     };
     let mut daemon = Daemon::new(surroundings).map_err(cannot("open a netlink socket"))?;
     daemon.run(stop.as_fd()).map_err(cannot("go on"))
@@ -106,14 +106,4 @@ fn settings(path: &Path) -> (Settings, Vec<String>) {
     let parsed = lepton_config::parse_bytes(&path.display().to_string(), &text);
     let problems = parsed.problems.iter().map(ToString::to_string).collect();
     (Settings::from_config(&parsed.config), problems)
-}
-
-#[expect(clippy::disallowed_methods, reason = "sd_notify(3) is spoken over the environment")]
-fn notify() -> Notify {
-    let watchdog = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
-    Notify::new(
-        std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from),
-        // Half of it, as sd_watchdog_enabled(3) recommends.
-        watchdog.map(|micros: u64| Duration::from_micros(micros / 2)),
-    )
 }

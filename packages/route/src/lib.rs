@@ -11,7 +11,6 @@ mod listen;
 mod log;
 mod meter;
 mod metrics;
-mod notify;
 mod peer;
 mod pods;
 mod record;
@@ -117,7 +116,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
     }
     let kubelet = Kubelet::new(arguments.kubelet, &arguments.credentials);
     tokio::spawn(watch::run(Arc::clone(&router), kubelet));
-    notify::send("READY=1");
+    lepton_notify::ready();
 
     let mut upkeep = tokio::time::interval(UPKEEP);
     upkeep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -136,7 +135,7 @@ async fn run(arguments: Arguments) -> io::Result<()> {
         listeners.follow(&router);
     }
 
-    notify::send("STOPPING=1");
+    lepton_notify::stopping();
     listeners.close();
     router.stop.send_replace(true);
     let drained = tokio::time::timeout(DRAIN, router.places.acquire_many(router::CONNECTIONS)).await;

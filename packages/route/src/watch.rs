@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use lepton_kubelet_client::{Kubelet, KubeletError, List};
 
 use crate::log::say;
-use crate::notify;
 use crate::pods;
 use crate::roster::Roster;
 use crate::router::Router;
@@ -122,7 +121,7 @@ impl Watch {
         let failure = chain(error);
         if self.failure.as_ref() != Some(&failure) {
             say(format_args!("kubelet: {failure}; routes stay as they are"));
-            notify::send(&format!("STATUS={}; kubelet is out of reach", self.router.table().summary()));
+            lepton_notify::status(&format!("{}; kubelet is out of reach", self.router.table().summary()));
             self.summary.clear();
             self.failure = Some(failure);
         }
@@ -131,7 +130,7 @@ impl Watch {
     /// Shows how things are, once.
     fn tell(&mut self, summary: String) {
         if self.summary != summary {
-            notify::send(&format!("STATUS={summary}"));
+            lepton_notify::status(&summary);
             self.summary = summary;
         }
     }

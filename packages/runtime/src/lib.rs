@@ -12,7 +12,6 @@ mod exec;
 mod files;
 mod id;
 mod metrics;
-mod notify;
 mod pods;
 mod recover;
 mod registries;
@@ -109,7 +108,7 @@ async fn serve(settings: Settings) -> Result<()> {
         terminate.recv().await;
     };
     let calls = Calls::new(&Service(runtime));
-    notify::send("READY=1");
+    lepton_notify::ready();
     let serving =
         tonic::transport::Server::builder().serve_with_incoming(calls, UnixListenerStream::new(listener));
     // Calls in progress are cut off: whoever made them asks again, and nothing here is half written.

@@ -4,6 +4,7 @@
 
 mod bad;
 mod census;
+mod follow;
 mod freeze;
 mod host_network;
 mod judge;

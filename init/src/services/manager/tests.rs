@@ -335,7 +335,7 @@ fn other_descriptions_keep_what_runs() {
     manager.executed(0, secs(0));
     manager.spawned(1, 11);
     manager.executed(1, secs(0));
-    manager.set_specs(vec![spec("c", &[]), spec("b", &["c"]), spec("a", &[])]);
+    manager.set_specs(vec![spec("c", &[]), spec("b", &["c"]), spec("a", &[])], secs(1));
     assert_eq!(acts(&mut manager), []);
     assert_eq!(manager.units().iter().map(Unit::pid).collect::<Vec<_>>(), [None, Some(11), Some(10)]);
     // What is gone stays known until it has stopped.
@@ -345,4 +345,54 @@ fn other_descriptions_keep_what_runs() {
     run(&mut manager, 0, 12, secs(1));
     assert_eq!(end(&mut manager, 10, Ended::Exit(0), secs(1)), 2);
     assert_eq!(states(&manager), [ServiceState::Ready, ServiceState::Ready, ServiceState::Stopped]);
+}
+
+#[test]
+fn every_change_of_a_state_is_told_once() {
+    let mut manager = Manager::new(vec![spec("a", &[])]);
+    let told = |manager: &mut Manager| {
+        let changes = manager.take_changes();
+        changes.iter().map(|it| (it.at.as_secs(), it.before, it.state, it.starts)).collect::<Vec<_>>()
+    };
+    let (waiting, starting, up) = (ServiceState::Waiting, ServiceState::Starting, ServiceState::Ready);
+    let (back_off, stopping, stopped) =
+        (ServiceState::BackOff, ServiceState::Stopping, ServiceState::Stopped);
+    manager.start_all(secs(1));
+    run(&mut manager, 0, 10, secs(2));
+    manager.tick(secs(3));
+    assert_eq!(
+        told(&mut manager),
+        [(1, Some(stopped), waiting, 0), (1, Some(waiting), starting, 1), (2, Some(starting), up, 1)]
+    );
+    // It is in the same state again at the end, and a look from time to time would not have seen more than a count.
+    end(&mut manager, 10, Ended::Exit(1), secs(4));
+    manager.tick(secs(5));
+    run(&mut manager, 0, 11, secs(5));
+    assert_eq!(
+        told(&mut manager),
+        [
+            (4, Some(up), back_off, 1),
+            (5, Some(back_off), waiting, 1),
+            (5, Some(waiting), starting, 2),
+            (5, Some(starting), up, 2)
+        ]
+    );
+    manager.stop(0, secs(6));
+    assert_eq!(acts(&mut manager), [Action::Terminate(0)]);
+    manager.exited(11, Ended::Exit(0), secs(7));
+    // Wanted again while something of it is left.
+    manager.start(0, secs(8));
+    assert_eq!(acts(&mut manager), [Action::Kill(0)]);
+    manager.emptied(0, secs(9));
+    assert_eq!(
+        told(&mut manager),
+        [
+            (6, Some(up), stopping, 2),
+            (8, Some(stopping), back_off, 2),
+            (9, Some(back_off), waiting, 2),
+            (9, Some(waiting), starting, 3)
+        ]
+    );
+    manager.set_specs(vec![spec("a", &[]), spec("b", &[])], secs(10));
+    assert_eq!(told(&mut manager), [(10, None, stopped, 0)]);
 }

@@ -1,4 +1,5 @@
-//! `docs/api.md`, from the published description and the table of roles: what each method needs, takes and answers.
+//! `docs/api.md`, which `cargo xtask docs` writes: what each method needs, takes and answers, from the published description
+//! and the table of roles.
 //! It knows only the part of Protocol Buffers that the description is written in.
 
 use std::fmt::Write as _;
@@ -164,9 +165,6 @@ fn blocks(proto: &str) -> Vec<Block> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
-
     use super::*;
 
     #[test]
@@ -208,20 +206,5 @@ mod tests {
             });
             assert!(is_there, "{link}");
         }
-    }
-
-    /// `UPDATE_EXPECT=1` writes it anew.
-    #[test]
-    fn the_page_is_fresh() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/api.md");
-        #[expect(clippy::disallowed_methods, reason = "golden files are refreshed so")]
-        let update = std::env::var_os("UPDATE_EXPECT").is_some();
-        if update {
-            fs::write(&path, page()).unwrap();
-        }
-        assert!(
-            fs::read_to_string(&path).unwrap_or_default() == page(),
-            "docs/api.md is stale: UPDATE_EXPECT=1 cargo test -p lepton-host-api"
-        );
     }
 }

@@ -9,7 +9,7 @@ mod workloads;
 
 pub(crate) use config::effective;
 pub(crate) use figures::Tops;
-pub(crate) use status::change_line;
+pub(crate) use status::{change_line, lost_line};
 
 use crate::span;
 

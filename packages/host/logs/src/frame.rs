@@ -27,7 +27,7 @@ const BATCH: u8 = 1;
 /// How far a source was read.
 ///
 /// For a file: its inode, the bytes that were read, and the length and CRC-32 of its beginning, as inodes are used again. For a
-/// log of PID 1: the boot, the milliseconds of the last line, and how many lines with these were read.
+/// log of PID 1: the boot, and the number of the last line that was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
     /// Which file, or which boot.

@@ -249,7 +249,7 @@ impl Intake {
         let heard: Vec<Heard> = heard.try_iter().take(HEARD).collect();
         let is_full = heard.len() == HEARD;
         let boot_ns = clock::boot_ns();
-        for (source, said) in heard {
+        for (source, line) in heard {
             if !self.rings.contains_key(&source) {
                 let only = self.is_container(&source).then_some(OWN_WORDS);
                 let positions = self.positions(&source);
@@ -258,7 +258,7 @@ impl Intake {
             }
             let mut fill = Fill { takers: &self.takers, figures: &self.figures, refused: &mut self.refused };
             if let Some(ring) = self.rings.get_mut(&source) {
-                ring.take(vec![said], boot_ns, Instant::now(), &mut fill);
+                ring.take(&line, boot_ns, Instant::now(), &mut fill);
             }
         }
         is_full

@@ -15,7 +15,6 @@ pub mod frame;
 pub mod fuzz;
 pub mod intake;
 pub mod metrics;
-pub mod notify;
 mod program;
 pub mod record;
 pub mod say;

@@ -14,7 +14,6 @@ use std::time::Duration;
 use crate::buffer::Buffer;
 use crate::intake::{Intake, ReadFigures, Taker};
 use crate::metrics::{self, Metrics};
-use crate::notify;
 use crate::say::say;
 use crate::send::{self, Destination, Identity};
 use crate::settings::{MachineConfig, Settings};
@@ -133,7 +132,7 @@ async fn run(arguments: &Arguments) -> io::Result<()> {
         Ok(listener) => drop(tokio::spawn(metrics::serve(Arc::clone(&metrics), listener))),
         Err(error) => say(format_args!("cannot listen on {}: {error}", arguments.metrics.display())),
     }
-    notify::send(&format!("READY=1\nSTATUS={}", status(&destinations)));
+    lepton_notify::ready_with(&status(&destinations));
 
     let mut upkeep = tokio::time::interval(UPKEEP);
     upkeep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -149,7 +148,7 @@ async fn run(arguments: &Arguments) -> io::Result<()> {
             return Err(io::Error::other("the reading thread has ended"));
         }
     }
-    notify::send("STOPPING=1");
+    lepton_notify::stopping();
     stop.store(true, Ordering::Relaxed);
     wake.wake();
     let _ = tokio::time::timeout(DRAIN, drained(reading.as_ref(), &destinations)).await;
@@ -186,6 +185,7 @@ fn destinations(arguments: &Arguments, settings: &Settings) -> io::Result<Vec<Ar
             authority: it.url.authority(),
             host: it.url.host().to_owned(),
             prefix: it.url.prefix().to_owned(),
+            compression: it.compression.unwrap_or_default(),
             trust_bundle: it.trust_bundle.as_ref().map(|pem| pem.as_str().to_owned()),
             identity: identity.clone().filter(|_| it.identity == Some(true)),
             buffer: Arc::new(buffer),

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lepton_config::LogScheme;
+use lepton_config::{LogCompression, LogScheme};
 
 use crate::buffer::Buffer;
 use crate::say::say;
@@ -40,6 +40,8 @@ pub struct Destination {
     pub host: String,
     /// What comes before `/v1/logs`.
     pub prefix: String,
+    /// How requests of OTLP are compressed.
+    pub compression: LogCompression,
     /// PEM of whom it is verified with; the image's roots unless given.
     pub trust_bundle: Option<String>,
     /// The host's identity, when it is shown.
@@ -110,7 +112,7 @@ pub async fn run(destination: Arc<Destination>) {
             destination.buffer.wait().await;
         }
         let start = tokio::time::Instant::now();
-        let result = if destination.is_otlp() {
+        let result = if destination.scheme.is_otlp() {
             http::session(&destination).await
         } else {
             stream::session(&destination).await
@@ -142,10 +144,6 @@ pub async fn run(destination: Arc<Destination>) {
 }
 
 impl Destination {
-    fn is_otlp(&self) -> bool {
-        matches!(self.scheme, LogScheme::OtlpHttp | LogScheme::OtlpHttps)
-    }
-
     fn connected(&self) {
         self.figures.is_connected.store(true, Ordering::Relaxed);
         let mut last = self.figures.last_error.lock().unwrap_or_else(PoisonError::into_inner);

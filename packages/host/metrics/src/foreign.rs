@@ -54,7 +54,7 @@ fn get(socket: &Path) -> Option<String> {
 }
 
 /// Takes all samples whose types are known here. A family of the older format is called as its samples are.
-fn read(text: &str, families: &mut Families) {
+pub(crate) fn read(text: &str, families: &mut Families) {
     let mut help = std::collections::BTreeMap::new();
     let mut kinds = std::collections::BTreeMap::new();
     for line in text.lines() {

@@ -15,6 +15,7 @@ use tonic::{Request, Status};
 use super::{Answer, Methods};
 use crate::clock;
 use crate::feed::{Feed, send};
+use crate::pid1::Which;
 use crate::record::Record;
 
 /// Lines of each log, unless more are asked for; and the most.
@@ -88,7 +89,8 @@ impl Methods {
 
     /// The newest lines of a log, each with its time since the kernel's start.
     async fn log_text(&self, name: LogName, lines: u32) -> Result<String, Status> {
-        let (mut log, mut text) = (self.pid1.log(name, false, Some(lines)).await?, String::new());
+        let which = Which { lines: Some(lines), ..Which::default() };
+        let (mut log, mut text) = (self.pid1.log(name, which).await?, String::new());
         loop {
             let lines = log.lines().await?;
             if lines.is_empty() {

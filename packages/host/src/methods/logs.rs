@@ -20,33 +20,40 @@ use super::workloads::failed;
 use super::{Answer, Methods, blocking};
 use crate::clock;
 use crate::feed::{Feed, send};
-use crate::pid1::Log;
+use crate::pid1::{Log, Which};
 
 /// Lines of one answer.
 const LINES: usize = 512;
 
 impl Methods {
     pub(super) async fn read_log(&self, request: api::LogsRequest) -> Answer<Feed<api::LogsResponse>> {
-        let api::LogsRequest { source, follow, tail, since_unix_ms } = request;
+        let api::LogsRequest { source, follow, tail, since_unix_ms, after } = request;
         let since = since_unix_ms.unwrap_or(i64::MIN);
         match source {
             Some(Source::Service(name)) if !name.is_empty() => {
                 // An unknown name is told at once.
                 self.list_services(&name).await?;
-                let mut log = self.pid1.log(LogName::Service(name), follow, tail).await?;
+                let boot_id = self.boot_id();
+                let which = Which { follow, lines: tail, from: from(after, &boot_id) };
+                let mut log = self.pid1.log(LogName::Service(name), which).await?;
                 Ok(Feed::response(|answers| async move {
                     while let Some(lines) = next(&mut log, since).await? {
                         let lines = lines.into_iter().map(|(time_unix_ms, line)| api::LogLine {
                             time_unix_ms,
                             text: line.text,
                             stream: api::LogStream::Unspecified.into(),
+                            number: Some(line.number),
                         });
-                        if !send(&answers, api::LogsResponse { lines: lines.collect() }).await {
+                        let answer = api::LogsResponse { lines: lines.collect(), boot_id: boot_id.clone() };
+                        if !send(&answers, answer).await {
                             break;
                         }
                     }
                     Ok(())
                 }))
+            }
+            Some(Source::Container(_)) if after.is_some() => {
+                Err(Status::invalid_argument("lines of containers have no numbers: leave `after` out"))
             }
             Some(Source::Container(target)) => {
                 let container = self.find_container(&target).await?;
@@ -64,21 +71,33 @@ impl Methods {
 
     pub(super) async fn kernel_log(&self, request: api::DmesgRequest) -> Answer<Feed<api::DmesgResponse>> {
         let since = request.since_unix_ms.unwrap_or(i64::MIN);
-        let mut log = self.pid1.log(LogName::Kernel, request.follow, request.tail).await?;
+        let boot_id = self.boot_id();
+        let from = from(request.after, &boot_id);
+        let which = Which { follow: request.follow, lines: request.tail, from };
+        let mut log = self.pid1.log(LogName::Kernel, which).await?;
         Ok(Feed::response(|answers| async move {
             while let Some(lines) = next(&mut log, since).await? {
                 let messages = lines.into_iter().map(|(time_unix_ms, line)| api::KernelMessage {
                     time_unix_ms,
                     uptime_ms: line.ms,
                     text: line.text,
+                    number: line.number,
                 });
-                if !send(&answers, api::DmesgResponse { messages: messages.collect() }).await {
+                let answer = api::DmesgResponse { messages: messages.collect(), boot_id: boot_id.clone() };
+                if !send(&answers, answer).await {
                     break;
                 }
             }
             Ok(())
         }))
     }
+}
+
+/// The first line that a caller wants who has the one before it.
+fn from(after: Option<api::LogPlace>, boot_id: &str) -> Option<u64> {
+    after
+        .filter(|after| !boot_id.is_empty() && after.boot_id == boot_id)
+        .map(|after| after.number.saturating_add(1))
 }
 
 /// Lines of that time and later, with their times; nothing when there are no more.
@@ -167,11 +186,15 @@ async fn flush(lines: &mut Lines, answers: &Sender<api::LogsResponse>) -> bool {
     let mut all = std::mem::take(&mut lines.ready);
     while !all.is_empty() {
         let rest = all.split_off(all.len().min(LINES));
-        if !send(answers, api::LogsResponse { lines: std::mem::replace(&mut all, rest) }).await {
+        if !send(answers, container_lines(std::mem::replace(&mut all, rest))).await {
             return false;
         }
     }
     true
+}
+
+fn container_lines(lines: Vec<api::LogLine>) -> api::LogsResponse {
+    api::LogsResponse { lines, boot_id: String::new() }
 }
 
 fn unreadable(error: &io::Error) -> Status {
@@ -207,7 +230,7 @@ impl Lines {
         if time_unix_ms >= self.since {
             let stream = if entry.is_error { api::LogStream::Stderr } else { api::LogStream::Stdout };
             let text = String::from_utf8_lossy(&text).into_owned();
-            self.ready.push(api::LogLine { time_unix_ms, text, stream: stream.into() });
+            self.ready.push(api::LogLine { time_unix_ms, text, stream: stream.into(), number: None });
         }
     }
 }
@@ -229,6 +252,15 @@ impl Sink for Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_is_of_one_start_of_the_host() {
+        let place = |boot: &str| Some(api::LogPlace { boot_id: boot.into(), number: 4 });
+        assert_eq!(from(place("a"), "a"), Some(5));
+        assert_eq!(from(place("b"), "a"), None);
+        assert_eq!(from(place(""), ""), None);
+        assert_eq!(from(None, "a"), None);
+    }
 
     #[test]
     fn entries_become_lines() {

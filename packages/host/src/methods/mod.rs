@@ -24,12 +24,14 @@ use crate::feed::Feed;
 use crate::pid1::Pid1;
 use crate::places::Places;
 use crate::trusted::Trusted;
+use crate::watch::Watch;
 
 /// All that methods need.
 #[derive(Clone, Debug)]
 pub(crate) struct Methods {
     pub(crate) places: Arc<Places>,
     pub(crate) pid1: Arc<Pid1>,
+    pub(crate) watch: Arc<Watch>,
     pub(crate) trusted: Arc<Trusted>,
 }
 
@@ -37,7 +39,8 @@ type Answer<T> = Result<Response<T>, Status>;
 
 impl Methods {
     pub(crate) fn new(places: Arc<Places>, trusted: Arc<Trusted>) -> Self {
-        Self { pid1: Arc::new(Pid1::new(places.control.clone())), places, trusted }
+        let pid1 = Arc::new(Pid1::new(places.control.clone()));
+        Self { watch: Arc::new(Watch::new(Arc::clone(&pid1))), pid1, places, trusted }
     }
 
     /// The container runtime; nothing is connected yet.

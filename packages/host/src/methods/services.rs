@@ -1,8 +1,5 @@
 //! Services of PID 1.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
-
 use lepton_control::{Answer as Pid1Answer, Request as Ask, ServiceState, ServiceStatus};
 use lepton_host_api::v1 as api;
 use serde_json::json;
@@ -13,9 +10,7 @@ use crate::clock;
 use crate::feed::{Feed, send};
 use crate::pid1::unexpected;
 use crate::record::Record;
-
-/// Between two looks at services whose changes somebody waits for.
-const LOOK: Duration = Duration::from_millis(500);
+use crate::watch::Told;
 
 impl Methods {
     pub(super) async fn list_services(&self, name: &str) -> Result<api::ServicesResponse, Status> {
@@ -99,18 +94,13 @@ impl Methods {
     ) -> Answer<Feed<api::EventsResponse>> {
         // An unknown name is told at once.
         self.list_services(&request.service).await?;
-        let methods = self.clone();
+        let mut follower = self.watch.follow().await?;
         Ok(Feed::response(|answers| async move {
-            let mut known = Known::default();
-            let mut looks = tokio::time::interval(LOOK);
-            looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
-                looks.tick().await;
-                let now = methods.list_services(&request.service).await?.services;
-                let is_first = known.0.is_empty();
-                let changes = known.update(now);
-                let answer = api::EventsResponse { time_unix_ms: clock::millis(), changes };
-                if (is_first || !answer.changes.is_empty()) && !send(&answers, answer).await {
+                let answer = shown(follower.next().await?, &request.service);
+                if let Some(answer) = answer
+                    && !send(&answers, answer).await
+                {
                     return Ok(());
                 }
             }
@@ -118,23 +108,38 @@ impl Methods {
     }
 }
 
-/// The state of each service at the last look, and how often it was started.
-#[derive(Debug, Default)]
-struct Known(BTreeMap<String, (i32, u32)>);
-
-impl Known {
-    /// Services that have changed.
-    fn update(&mut self, now: Vec<api::Service>) -> Vec<api::ServiceChange> {
-        let mut changes = Vec::new();
-        for service in now {
-            let seen = (service.state, service.starts);
-            let before = self.0.insert(service.name.clone(), seen);
-            if before != Some(seen) {
-                let before = before.map_or(0, |(state, _)| state);
-                changes.push(api::ServiceChange { before, service: Some(service) });
-            }
+/// What the caller is told who follows the service of that name, or all when it is empty.
+fn shown(told: Told, name: &str) -> Option<api::EventsResponse> {
+    let is_meant = |status: &ServiceStatus| name.is_empty() || status.name == name;
+    match told {
+        Told::All(lost, services) => {
+            let change = |status| api::ServiceChange { before: 0, service: Some(service(status)) };
+            let changes = services.into_iter().filter(is_meant).map(change).collect();
+            Some(api::EventsResponse { time_unix_ms: clock::millis(), changes, lost })
         }
-        changes
+        Told::Change(change) if is_meant(&change.service) => {
+            let before = change.before.map_or(api::ServiceState::Unspecified, state).into();
+            let since_start = i64::try_from(change.ms).unwrap_or(i64::MAX);
+            Some(api::EventsResponse {
+                time_unix_ms: clock::boot_ms().saturating_add(since_start),
+                changes: vec![api::ServiceChange { before, service: Some(service(change.service.clone())) }],
+                lost: 0,
+            })
+        }
+        Told::Change(_) => None,
+    }
+}
+
+fn state(state: ServiceState) -> api::ServiceState {
+    match state {
+        ServiceState::Waiting => api::ServiceState::Waiting,
+        ServiceState::Starting => api::ServiceState::Starting,
+        ServiceState::Ready => api::ServiceState::Ready,
+        ServiceState::Stopping => api::ServiceState::Stopping,
+        ServiceState::BackOff => api::ServiceState::BackOff,
+        ServiceState::Done => api::ServiceState::Done,
+        ServiceState::Stopped => api::ServiceState::Stopped,
+        ServiceState::Failed => api::ServiceState::Failed,
     }
 }
 
@@ -142,17 +147,7 @@ impl Known {
 pub(super) fn service(status: ServiceStatus) -> api::Service {
     api::Service {
         name: status.name,
-        state: match status.state {
-            ServiceState::Waiting => api::ServiceState::Waiting,
-            ServiceState::Starting => api::ServiceState::Starting,
-            ServiceState::Ready => api::ServiceState::Ready,
-            ServiceState::Stopping => api::ServiceState::Stopping,
-            ServiceState::BackOff => api::ServiceState::BackOff,
-            ServiceState::Done => api::ServiceState::Done,
-            ServiceState::Stopped => api::ServiceState::Stopped,
-            ServiceState::Failed => api::ServiceState::Failed,
-        }
-        .into(),
+        state: state(status.state).into(),
         text: status.text,
         pid: status.pid,
         starts: status.starts,
@@ -166,23 +161,49 @@ pub(super) fn service(status: ServiceStatus) -> api::Service {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use lepton_control::Change;
+
     use super::*;
 
+    fn status(name: &str, state: ServiceState) -> ServiceStatus {
+        ServiceStatus {
+            name: name.to_owned(),
+            state,
+            text: None,
+            pid: None,
+            starts: 1,
+            last_end: None,
+            for_ms: 0,
+            memory_kb: None,
+            tasks: None,
+            dropped_lines: 0,
+        }
+    }
+
     #[test]
-    fn changes() {
-        let at = |state: api::ServiceState, starts| api::Service {
-            name: "a".to_owned(),
-            state: state.into(),
-            starts,
-            ..Default::default()
+    fn what_a_caller_is_told() {
+        let services = vec![status("db", ServiceState::Ready), status("web", ServiceState::Ready)];
+        let names = |answer: &api::EventsResponse| {
+            let names = answer.changes.iter().map(|change| change.service.clone().unwrap_or_default().name);
+            names.collect::<Vec<_>>()
         };
-        let mut known = Known::default();
-        let first = known.update(vec![at(api::ServiceState::Starting, 1)]);
-        assert_eq!((first.len(), first[0].before), (1, 0));
-        assert_eq!(known.update(vec![at(api::ServiceState::Starting, 1)]), []);
-        let ready = known.update(vec![at(api::ServiceState::Ready, 1)]);
-        assert_eq!(ready[0].before, i32::from(api::ServiceState::Starting));
-        // It ended and was started again between two looks.
-        assert_eq!(known.update(vec![at(api::ServiceState::Ready, 2)]).len(), 1);
+        let all = shown(Told::All(3, services.clone()), "").unwrap();
+        assert_eq!((names(&all), all.lost), (vec!["db".to_owned(), "web".to_owned()], 3));
+        let web = shown(Told::All(0, services), "web").unwrap();
+        assert_eq!((names(&web), web.changes[0].before), (vec!["web".to_owned()], 0));
+
+        let before = Some(ServiceState::Ready);
+        let change = Change { ms: 5000, before, service: status("web", ServiceState::Stopping) };
+        let told = Told::Change(Arc::new(change));
+        let one = shown(told.clone(), "web").unwrap();
+        assert!((one.time_unix_ms - clock::boot_ms() - 5000).abs() < 1000);
+        assert_eq!(one.changes[0].before(), api::ServiceState::Ready);
+        assert_eq!(
+            one.changes[0].service.as_ref().map(api::Service::state),
+            Some(api::ServiceState::Stopping)
+        );
+        assert_eq!(shown(told, "db"), None);
     }
 }

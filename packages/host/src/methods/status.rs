@@ -49,9 +49,14 @@ impl Methods {
         }
     }
 
+    /// This start of the host; empty when it cannot be read.
+    pub(super) fn boot_id(&self) -> String {
+        let boot_id = fs::read_to_string(self.places.proc.join("sys/kernel/random/boot_id"));
+        boot_id.unwrap_or_default().trim().to_owned()
+    }
+
     pub(super) async fn whole_status(&self) -> Result<api::StatusResponse, Status> {
         let status = self.host_status().await?;
-        let boot_id = fs::read_to_string(self.places.proc.join("sys/kernel/random/boot_id"));
         Ok(api::StatusResponse {
             image: status.image.unwrap_or_default(),
             image_version: status.version.unwrap_or_default(),
@@ -79,7 +84,7 @@ impl Methods {
                 used_bytes: memory.used_kb * 1024,
             }),
             services: status.services.into_iter().map(service).collect(),
-            boot_id: boot_id.unwrap_or_default().trim().to_owned(),
+            boot_id: self.boot_id(),
         })
     }
 }

@@ -15,7 +15,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::codegen::Service;
@@ -209,9 +209,18 @@ impl ServerCertVerifier for Verifier {
 
 /// What is answered over HTTP/1.1, as scrapers speak it.
 pub(crate) async fn get(host: &Host, certified: Certified, path: &str) -> String {
+    get_from("127.0.0.1", host, certified, path).await
+}
+
+/// The same, asked from that address of the loopback.
+pub(crate) async fn get_from(from: &str, host: &Host, certified: Certified, path: &str) -> String {
     let mut config = config(&host.hosts, Some(certified), &rustls::version::TLS13);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    let mut stream = connect(host, config).await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+    let stream = socket.connect(host.address).await.unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut stream = connector.connect(ServerName::from(host.address.ip()), stream).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: host\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();

@@ -108,7 +108,7 @@ async fn logs_of_containers() {
         let source = Some(Source::Container(target("web")));
         let mut host = client.host();
         async move {
-            host.logs(api::LogsRequest { source, follow, tail, since_unix_ms })
+            host.logs(api::LogsRequest { source, follow, tail, since_unix_ms, after: None })
                 .await
                 .map(tonic::Response::into_inner)
         }
@@ -117,6 +117,7 @@ async fn logs_of_containers() {
         time_unix_ms,
         text: text.into(),
         stream: stream.into(),
+        number: None,
     };
     let one = line(1000, "one", api::LogStream::Stdout);
     let two = line(2000, "two", api::LogStream::Stderr);

@@ -8,8 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use lepton_control::{
-    Answer, ConfigChange, ConfigProblem, ConfigStatus, Difference, Effect, ErrorKind, HostConfig, LogLine,
-    Phase, Request, ServiceState, ServiceStatus, StateStatus, Status, Trial,
+    Answer, Change, ConfigChange, ConfigProblem, ConfigStatus, Difference, Effect, ErrorKind, HostConfig,
+    LogLine, Phase, Request, ServiceState, ServiceStatus, StateStatus, Status, Trial,
 };
 
 #[derive(Clone)]
@@ -19,6 +19,7 @@ struct State {
     services: Vec<ServiceStatus>,
     asked: Vec<Request>,
     delay: Duration,
+    watchers: Vec<UnixStream>,
 }
 
 impl Pid1 {
@@ -35,7 +36,12 @@ impl Pid1 {
             tasks: Some(1),
             dropped_lines: 0,
         });
-        let state = State { services: services.into(), asked: Vec::new(), delay: Duration::ZERO };
+        let state = State {
+            services: services.into(),
+            asked: Vec::new(),
+            delay: Duration::ZERO,
+            watchers: Vec::new(),
+        };
         let pid1 = Self(Arc::new(Mutex::new(state)));
         let listener = UnixListener::bind(socket).unwrap();
         let served = pid1.clone();
@@ -54,7 +60,10 @@ impl Pid1 {
 
     pub(crate) fn set_state(&self, name: &str, state: ServiceState) {
         let mut held = self.0.lock().unwrap();
-        held.services.iter_mut().filter(|it| it.name == name).for_each(|it| it.state = state);
+        let Some(service) = held.services.iter_mut().find(|it| it.name == name) else { return };
+        let before = Some(std::mem::replace(&mut service.state, state));
+        let change = Answer::Change(Box::new(Change { ms: 9, before, service: service.clone() }));
+        held.watchers.retain_mut(|watcher| watcher.write_all(change.to_line().as_bytes()).is_ok());
     }
 
     pub(crate) fn set_delay(&self, delay: Duration) {
@@ -67,6 +76,14 @@ impl Pid1 {
             let request = Request::from_line(line.as_bytes()).unwrap();
             self.0.lock().unwrap().asked.push(request.clone());
             thread::sleep(self.0.lock().unwrap().delay);
+            if request == Request::Watch {
+                let mut held = self.0.lock().unwrap();
+                let all = Answer::Services(held.services.clone()).to_line();
+                if stream.write_all(all.as_bytes()).is_ok() {
+                    held.watchers.push(stream.try_clone().unwrap());
+                }
+                continue;
+            }
             let is_followed = matches!(request, Request::Logs { follow: true, .. });
             for answer in self.answers(request) {
                 if stream.write_all(answer.to_line().as_bytes()).is_err() {
@@ -93,9 +110,10 @@ impl Pid1 {
             Request::Status => Answer::Status(Box::new(status(services))),
             Request::Services => Answer::Services(services),
             Request::Service { name } => service(&name),
-            Request::Logs { follow, .. } => {
-                let line = |ms, text: &str| Answer::Line(LogLine { ms, text: text.into() });
+            Request::Logs { follow, from, .. } => {
+                let line = |ms, text: &str| Answer::Line(LogLine { number: ms - 1, ms, text: text.into() });
                 let mut answers = vec![line(1, "one"), line(2, "two")];
+                answers.drain(..usize::try_from(from.unwrap_or(0)).unwrap().min(2));
                 answers.extend((!follow).then_some(Answer::End));
                 return answers;
             }

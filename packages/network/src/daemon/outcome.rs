@@ -71,7 +71,11 @@ impl Daemon {
         if let Err(error) = resolv::write_whole(&path, &text) {
             eprintln!("cannot write {}: {error}", path.display());
         }
-        self.with.notify.status(report.status());
+        let says = report.status();
+        if self.says != says {
+            self.with.notify.status(&says);
+            self.says = says;
+        }
     }
 
     pub(super) fn make_report(

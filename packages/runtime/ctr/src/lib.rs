@@ -12,7 +12,6 @@ mod image;
 mod inspect;
 mod interactive;
 mod logs;
-mod notify;
 mod options;
 mod remove;
 mod run;

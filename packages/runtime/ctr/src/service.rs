@@ -18,7 +18,7 @@ use crate::log::Printer;
 use crate::run::{Stops, to_the_end};
 use crate::run_options::RunOptions;
 use crate::wanted::{DIGEST, KIND, LOG, NAME, SERVICE, Wanted};
-use crate::{image, notify, table};
+use crate::{image, table};
 
 /// First wait before something is tried again; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -42,7 +42,7 @@ pub(crate) async fn run(client: &Client, options: &RunOptions, logs: &Path) -> R
     };
     let mut follow = Follow::new(&folder.join(LOG), Printer::default())?;
     follow.keep_position(&folder.join(POSITION))?;
-    notify::send(&format!("READY=1\nSTATUS=container {}", table::short(&made.container)));
+    lepton_notify::ready_with(&format!("container {}", table::short(&made.container)));
     let end = to_the_end(client, &made.container, &mut follow, &mut stops, options.stop_seconds).await?;
     persistently(|| creation::remove(client, &made.pod, &folder)).await?;
     if end.code != 0 {
@@ -64,7 +64,7 @@ where
         };
         if error != said {
             eprintln!("lepton-ctr: {error}; trying again");
-            notify::status(&error);
+            lepton_notify::status(&error);
             said = error;
         }
         tokio::time::sleep(wait).await;
@@ -94,9 +94,9 @@ async fn ensure(
         }
         creation::remove(client, &pod.id, folder).await?;
     }
-    notify::status(&format!("providing the image {}", options.image));
+    lepton_notify::status(&format!("providing the image {}", options.image));
     image::provide(client, &options.image, options.pull).await?;
-    notify::status("starting");
+    lepton_notify::status("starting");
     creation::clear(folder)?;
     let made = creation::make(client, wanted).await;
     match made {

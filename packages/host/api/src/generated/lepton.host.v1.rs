@@ -437,6 +437,10 @@ pub struct LogsRequest {
     /// Only lines of this time and later.
     #[prost(int64, optional, tag = "5")]
     pub since_unix_ms: ::core::option::Option<i64>,
+    /// Only lines after this one, which the caller has: a stream that was interrupted goes on so, without a gap and without
+    /// lines that come again. It is for services; with a container it is INVALID_ARGUMENT.
+    #[prost(message, optional, tag = "6")]
+    pub after: ::core::option::Option<LogPlace>,
     /// Whose log.
     #[prost(oneof = "logs_request::Source", tags = "1, 2")]
     pub source: ::core::option::Option<logs_request::Source>,
@@ -455,6 +459,19 @@ pub mod logs_request {
         #[prost(message, tag = "2")]
         Container(super::ContainerTarget),
     }
+}
+/// A line of a log of the host's services or kernel.
+#[derive(serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LogPlace {
+    /// The start of the host that it is of, as the answer with the line had it. When the host has started again since then, all
+    /// lines that are kept are sent.
+    #[prost(string, tag = "1")]
+    pub boot_id: ::prost::alloc::string::String,
+    /// Its number.
+    #[prost(uint64, tag = "2")]
+    pub number: u64,
 }
 /// A container, by its pod or alone.
 #[derive(serde::Serialize)]
@@ -477,6 +494,9 @@ pub struct LogsResponse {
     /// Lines.
     #[prost(message, repeated, tag = "1")]
     pub lines: ::prost::alloc::vec::Vec<LogLine>,
+    /// The start of the host that their numbers are of: /proc/sys/kernel/random/boot_id. Empty for a container.
+    #[prost(string, tag = "2")]
+    pub boot_id: ::prost::alloc::string::String,
 }
 /// One line of a log.
 #[derive(serde::Serialize)]
@@ -493,11 +513,15 @@ pub struct LogLine {
     #[prost(enumeration = "LogStream", tag = "3")]
     #[serde(serialize_with = "crate::json::enumeration::<LogStream, _>")]
     pub stream: i32,
+    /// Its number among the lines of its log: the first since the host's start has 0, and each has one more than the one before
+    /// it. A notice that lines are missing has the number of the last of these. Lines of containers have none.
+    #[prost(uint64, optional, tag = "4")]
+    pub number: ::core::option::Option<u64>,
 }
 /// Asks for the kernel's messages.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DmesgRequest {
     /// Whether messages to come are sent, too, until the caller cancels.
     #[prost(bool, tag = "1")]
@@ -508,6 +532,9 @@ pub struct DmesgRequest {
     /// Only messages of this time and later.
     #[prost(int64, optional, tag = "3")]
     pub since_unix_ms: ::core::option::Option<i64>,
+    /// Only messages after this one, which the caller has.
+    #[prost(message, optional, tag = "4")]
+    pub after: ::core::option::Option<LogPlace>,
 }
 /// Messages in their order.
 #[derive(serde::Serialize)]
@@ -517,6 +544,9 @@ pub struct DmesgResponse {
     /// Messages.
     #[prost(message, repeated, tag = "1")]
     pub messages: ::prost::alloc::vec::Vec<KernelMessage>,
+    /// The start of the host that their numbers are of.
+    #[prost(string, tag = "2")]
+    pub boot_id: ::prost::alloc::string::String,
 }
 /// One message of the kernel, or of PID 1.
 #[derive(serde::Serialize)]
@@ -532,6 +562,9 @@ pub struct KernelMessage {
     /// Its text.
     #[prost(string, tag = "3")]
     pub text: ::prost::alloc::string::String,
+    /// Its number among the messages since the host's start, as with lines of services.
+    #[prost(uint64, tag = "4")]
+    pub number: u64,
 }
 /// Where a line was written to.
 #[derive(serde::Serialize)]
@@ -903,19 +936,22 @@ pub struct EventsRequest {
 #[serde(rename_all = "kebab-case")]
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct EventsResponse {
-    /// When they were seen.
+    /// When it happened; when the host looked, where the answer has all services.
     #[prost(int64, tag = "1")]
     pub time_unix_ms: i64,
-    /// What changed since the answer before, in start order.
+    /// What changed; in the first answer of a stream, and in one after a loss, every service as it is.
     #[prost(message, repeated, tag = "2")]
     pub changes: ::prost::alloc::vec::Vec<ServiceChange>,
+    /// Changes before these, of any service, that were not sent because the caller took answers too slowly.
+    #[prost(uint64, tag = "3")]
+    pub lost: u64,
 }
-/// A service came into another state, or was started again in between.
+/// A service came into another state.
 #[derive(serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ServiceChange {
-    /// The state before; unspecified in the first answer of a stream.
+    /// The state before; unspecified where the answer has all services, and for a service that is new.
     #[prost(enumeration = "ServiceState", tag = "1")]
     #[serde(serialize_with = "crate::json::enumeration::<ServiceState, _>")]
     pub before: i32,
@@ -1800,7 +1836,8 @@ pub mod host_client {
                 .insert(GrpcMethod::new("lepton.host.v1.Host", "RestartService"));
             self.inner.unary(req, path, codec).await
         }
-        /// State changes of services. The first answer of a stream has every service as it is.
+        /// State changes of services. The first answer of a stream has every service as it is. A caller that is too slow is told how
+        /// many changes it missed.
         pub async fn events(
             &mut self,
             request: impl tonic::IntoRequest<super::EventsRequest>,
@@ -2377,7 +2414,8 @@ pub mod host_server {
             >
             + std::marker::Send
             + 'static;
-        /// State changes of services. The first answer of a stream has every service as it is.
+        /// State changes of services. The first answer of a stream has every service as it is. A caller that is too slow is told how
+        /// many changes it missed.
         async fn events(
             &self,
             request: tonic::Request<super::EventsRequest>,

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::failure::Failure;
 use crate::fleet::{Fleet, Host, told};
 use crate::output::{Output, object};
-use crate::show::change_line;
+use crate::show::{change_line, lost_line};
 use crate::span;
 
 /// Which lines.
@@ -76,7 +76,8 @@ async fn open(
     let mut first = None;
     for source in sources {
         let Which { follow, tail, since_unix_ms } = which;
-        let request = api::LogsRequest { source: Some(source.clone()), follow, tail, since_unix_ms };
+        let request =
+            api::LogsRequest { source: Some(source.clone()), follow, tail, since_unix_ms, after: None };
         // A stream has no deadline: it may be followed for days.
         match host.link.client().logs(request).await.map_err(Failure::from) {
             Ok(stream) => return Ok(stream.into_inner()),
@@ -92,7 +93,7 @@ async fn open(
 pub(crate) async fn dmesg(call: &Call<'_>, fleet: &Fleet, output: &Output<'_>) -> Result<u8, Failure> {
     let Which { follow, tail, since_unix_ms } = Which::of(call)?;
     let answers = fleet.each(async |host| {
-        let request = api::DmesgRequest { follow, tail, since_unix_ms };
+        let request = api::DmesgRequest { follow, tail, since_unix_ms, after: None };
         let mut stream = host.link.client().dmesg(request).await?.into_inner();
         while let Some(answer) = stream.message().await? {
             for message in answer.messages {
@@ -120,6 +121,16 @@ pub(crate) async fn events(call: &Call<'_>, fleet: &Fleet, output: &Output<'_>) 
         let request = api::EventsRequest { service: service.to_owned() };
         let mut stream = host.link.client().events(request).await?.into_inner();
         while let Some(answer) = stream.message().await? {
+            if answer.lost > 0 {
+                let time = answer.time_unix_ms;
+                match output.json {
+                    true => output.object(
+                        host.name,
+                        serde_json::json!({ "lost": answer.lost, "time-unix-ms": time }),
+                    )?,
+                    false => output.line(host.name, &lost_line(time, answer.lost))?,
+                }
+            }
             for change in &answer.changes {
                 if left == 0 {
                     return Ok(());

@@ -115,6 +115,14 @@ pub(crate) fn change_line(time_unix_ms: i64, change: &api::ServiceChange) -> Str
     format!("{} {} {before}{}{says}", span::rfc3339(time_unix_ms), now.name, state(now.state()))
 }
 
+/// A line of `lepton events` where the host left some out.
+pub(crate) fn lost_line(time_unix_ms: i64, lost: u64) -> String {
+    format!(
+        "{} {lost} changes were not sent: this connection is too slow for them",
+        span::rfc3339(time_unix_ms)
+    )
+}
+
 /// A service right after it was started or stopped.
 macro_rules! of_service {
     ($($message:ident),*) => {$(

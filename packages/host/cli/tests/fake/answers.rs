@@ -82,10 +82,15 @@ pub(crate) fn events() -> Vec<api::EventsResponse> {
     let change = |time, before: api::ServiceState, now| api::EventsResponse {
         time_unix_ms: time,
         changes: vec![api::ServiceChange { before: before.into(), service: runtime(now) }],
+        lost: 0,
     };
     vec![
         change(MORNING, api::ServiceState::Unspecified, api::ServiceState::Ready),
         change(MORNING + 2000, api::ServiceState::Ready, api::ServiceState::Stopping),
+        api::EventsResponse {
+            lost: 5,
+            ..change(MORNING + 9000, api::ServiceState::Unspecified, api::ServiceState::Ready)
+        },
     ]
 }
 
@@ -94,13 +99,14 @@ pub(crate) fn logs(whose: &str, tail: Option<u32>, since_unix_ms: Option<i64>) -
         time_unix_ms: MORNING + number * 1000,
         text: format!("{whose}: line {number}\u{1b}[31m"),
         stream: 0,
+        number: u64::try_from(number).ok(),
     };
     let all: Vec<_> = (1..=3)
         .map(line)
         .filter(|line| since_unix_ms.is_none_or(|since| line.time_unix_ms >= since))
         .collect();
     let skip = tail.map_or(0, |tail| all.len().saturating_sub(usize::try_from(tail).unwrap()));
-    vec![api::LogsResponse { lines: all[skip..].to_vec() }]
+    vec![api::LogsResponse { lines: all[skip..].to_vec(), boot_id: "b-1".into() }]
 }
 
 pub(crate) fn dmesg() -> Vec<api::DmesgResponse> {
@@ -108,9 +114,11 @@ pub(crate) fn dmesg() -> Vec<api::DmesgResponse> {
         time_unix_ms: MORNING,
         uptime_ms,
         text: text.into(),
+        number: uptime_ms,
     };
     vec![api::DmesgResponse {
         messages: vec![message(0, "Linux version 6.18.1"), message(1085, "lepton: ready")],
+        boot_id: "b-1".into(),
     }]
 }
 

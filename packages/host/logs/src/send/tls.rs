@@ -29,7 +29,7 @@ pub(super) fn config(destination: &Destination) -> Result<Arc<ClientConfig>, Sen
                 .map_err(|error| SendError::Tls(format!("the host's X.509-SVID: {error}")))?
         }
     };
-    if destination.is_otlp() {
+    if destination.scheme.is_otlp() {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
     }
     Ok(Arc::new(config))

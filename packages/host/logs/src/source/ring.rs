@@ -1,5 +1,5 @@
-//! Lines of a log that PID 1 keeps in memory alone. Its ring numbers no lines, so the place of one is its time and how many
-//! lines of that millisecond came before it. Pure.
+//! Lines of a log that PID 1 keeps in memory alone. The place of one is the number that PID 1 gave it, which is of one start of
+//! the host. Pure.
 
 use std::time::Instant;
 
@@ -10,25 +10,14 @@ use super::tail::{Bench, Sink, missing};
 use crate::frame::{Batch, Position};
 use crate::record::{Record, Records, Stream};
 
-/// What PID 1 says of one log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// A connection was made: the lines that are kept come again.
-    Again,
-    /// A line.
-    Line(LogLine),
-}
-
 /// A log.
 #[derive(Debug)]
 pub struct Ring {
     key: String,
     /// Which boot, as a number.
     boot: u64,
-    /// Milliseconds of the last line, and how many had these.
-    last: (u64, u32),
-    /// Where each destination is while lines come again.
-    takers: Vec<(usize, Option<(u64, u32)>)>,
+    /// The number of the last line that each destination has.
+    takers: Vec<(usize, Option<u64>)>,
     only: Option<&'static str>,
     limit: Limit,
     unsaid: u64,
@@ -44,36 +33,19 @@ impl Ring {
         now: Instant,
     ) -> Self {
         let boot = u64::from(crc32fast::hash(bench.boot.as_bytes()));
-        let place =
-            |position: &Position| (position.file == boot).then_some((position.offset, position.head_len));
+        let place = |position: &Position| (position.file == boot).then_some(position.offset);
         let takers = positions.iter().map(|(to, at)| (*to, at.as_ref().and_then(place))).collect();
         let limit = Limit::new(bench.per_second, now);
-        Self { key, boot, last: (0, 0), takers, only, limit, unsaid: 0 }
+        Self { key, boot, takers, only, limit, unsaid: 0 }
     }
 
-    /// Takes what was said since the last time.
-    pub fn take(&mut self, said: Vec<Said>, boot_ns: u64, now: Instant, sink: &mut impl Sink) {
+    /// Takes a line; those that a destination has are not for it.
+    pub fn take(&mut self, line: &LogLine, boot_ns: u64, now: Instant, sink: &mut impl Sink) {
         self.limit.earn(now);
-        for what in said {
-            match what {
-                Said::Again => {
-                    for (_, place) in &mut self.takers {
-                        *place = (*place).max((self.last.1 > 0).then_some(self.last));
-                    }
-                    self.last = (0, 0);
-                }
-                Said::Line(line) => self.line(&line, boot_ns, now, sink),
-            }
-        }
-    }
-
-    fn line(&mut self, line: &LogLine, boot_ns: u64, now: Instant, sink: &mut impl Sink) {
-        self.last = if line.ms == self.last.0 { (line.ms, self.last.1 + 1) } else { (line.ms, 1) };
         let mut destinations = Vec::new();
         for (destination, place) in &mut self.takers {
-            // Behind the first new line all are new, whatever their times: the kernel's are not quite in order.
-            if place.is_none_or(|place| place < self.last) {
-                *place = None;
+            if place.is_none_or(|place| place < line.number) {
+                *place = Some(line.number);
                 destinations.push(*destination);
             }
         }
@@ -92,13 +64,8 @@ impl Ring {
         } else {
             self.unsaid += 1;
         }
-        let position = Position {
-            file: self.boot,
-            offset: line.ms,
-            head_len: self.last.1,
-            head_crc: 0,
-            unsaid: self.unsaid,
-        };
+        let position =
+            Position { file: self.boot, offset: line.number, head_len: 0, head_crc: 0, unsaid: self.unsaid };
         let (lines, left_out) = if may_pass { (1, 0) } else { (0, 1) };
         let batch = Batch { key: &self.key, position, left_out, lines, records: Records(&records) };
         sink.take(&batch, &destinations);
@@ -121,8 +88,10 @@ mod tests {
         }
     }
 
-    fn line(ms: u64, text: &str) -> Said {
-        Said::Line(LogLine { ms, text: text.into() })
+    /// Lines of that log, numbered from `first` on.
+    fn lines(first: u64, lines: &[(u64, &str)]) -> Vec<LogLine> {
+        let numbered = lines.iter().zip(first..);
+        numbered.map(|((ms, text), number)| LogLine { number, ..LogLine::new(*ms, *text) }).collect()
     }
 
     fn bench(per_second: u32) -> Bench {
@@ -133,43 +102,38 @@ mod tests {
     fn a_limit_is_told() {
         let (mut taken, now) = (Taken::default(), Instant::now());
         let mut ring = Ring::new("kernel".into(), &bench(2), &[(0, None)], None, now);
-        ring.take((0..5).map(|ms| line(ms, "a")).collect(), 0, now, &mut taken);
-        ring.take(vec![line(9, "b")], 0, now + std::time::Duration::from_secs(1), &mut taken);
+        lines(0, &[(0, "a"); 5]).iter().for_each(|line| ring.take(line, 0, now, &mut taken));
+        let later = now + std::time::Duration::from_secs(1);
+        lines(5, &[(9, "b")]).iter().for_each(|line| ring.take(line, 0, later, &mut taken));
         let texts: Vec<_> = taken.0.iter().map(|(_, text, _)| text.as_str()).collect();
         assert_eq!(texts, ["a", "a", "lepton: 3 lines are missing here: too many came at once", "b"]);
     }
 
     #[test]
-    fn nothing_comes_twice() {
-        let kept = [line(1, "a"), line(1, "b"), line(3, "c"), line(2, "d")];
+    fn nothing_comes_twice_and_nothing_is_left_out() {
+        // The same milliseconds and the same texts, and times that are not in order, as the kernel's are.
+        let kept = lines(7, &[(1, "a"), (1, "a"), (3, "c"), (2, "d")]);
         let (mut taken, now) = (Taken::default(), Instant::now());
         let mut ring = Ring::new("kernel".into(), &bench(0), &[(0, None)], None, now);
-        ring.take([vec![Said::Again], kept.to_vec()].concat(), 0, now, &mut taken);
-        assert_eq!(
-            taken.0.iter().map(|(_, text, _)| text.as_str()).collect::<Vec<_>>(),
-            ["a", "b", "c", "d"]
-        );
-        let after_b = taken.0[1].2;
-        // PID 1 is asked again; one line more is there.
+        kept.iter().for_each(|line| ring.take(line, 0, now, &mut taken));
+        let texts = |taken: &Taken| taken.0.iter().map(|(_, text, _)| text.clone()).collect::<Vec<_>>();
+        assert_eq!(texts(&taken), ["a", "a", "c", "d"]);
+        let after_first = taken.0[0].2;
+        // PID 1 is asked again. Its oldest lines have gone, and one more is there, of a time that others have, too.
         let mut again = Taken::default();
-        ring.take(
-            vec![Said::Again, line(1, "a"), line(1, "b"), line(2, "d"), line(4, "e")],
-            0,
-            now,
-            &mut again,
-        );
-        assert_eq!(again.0.len(), 1);
-        assert_eq!(again.0[0].1, "e");
-        // The shipper is started again: one destination has two of them, another none, a third of another boot.
+        let kept_now = lines(9, &[(3, "c"), (2, "d"), (2, "d")]);
+        kept_now.iter().for_each(|line| ring.take(line, 0, now, &mut again));
+        assert_eq!(texts(&again), ["d"]);
+        // The shipper is started again: one destination has one of them, another none, a third of another boot.
         let other = Position { file: 1, offset: 9, ..Position::default() };
-        let positions = [(0, Some(after_b)), (1, None), (2, Some(other))];
+        let positions = [(0, Some(after_first)), (1, None), (2, Some(other))];
         let mut ring = Ring::new("kernel".into(), &bench(0), &positions, None, now);
         let mut again = Taken::default();
-        ring.take([vec![Said::Again], kept.to_vec()].concat(), 0, now, &mut again);
+        kept.iter().for_each(|line| ring.take(line, 0, now, &mut again));
         let told: Vec<_> = again.0.iter().map(|(to, text, _)| (to.as_slice(), text.as_str())).collect();
         assert_eq!(
             told,
-            [(&[1, 2][..], "a"), (&[1, 2][..], "b"), (&[0, 1, 2][..], "c"), (&[0, 1, 2][..], "d")]
+            [(&[1, 2][..], "a"), (&[0, 1, 2][..], "a"), (&[0, 1, 2][..], "c"), (&[0, 1, 2][..], "d")]
         );
     }
 
@@ -177,7 +141,8 @@ mod tests {
     fn lines_of_others_are_left_to_them() {
         let (mut taken, now) = (Taken::default(), Instant::now());
         let mut ring = Ring::new("services/web".into(), &bench(0), &[(0, None)], Some("lepton-ctr: "), now);
-        ring.take(vec![line(5, "hello"), line(6, "lepton-ctr: it ended")], 1000, now, &mut taken);
+        let lines = lines(0, &[(5, "hello"), (6, "lepton-ctr: it ended")]);
+        lines.iter().for_each(|line| ring.take(line, 1000, now, &mut taken));
         assert_eq!(taken.0.len(), 1);
         assert_eq!(taken.0[0].1, "lepton-ctr: it ended");
     }

@@ -7,10 +7,9 @@ use std::sync::mpsc::SyncSender;
 use std::thread;
 use std::time::Duration;
 
-use lepton_control::{Answer, Client, LogName, Request};
+use lepton_control::{Answer, Client, LogLine, LogName, Request};
 
 use super::Source;
-use super::ring::Said;
 use super::watch::Wake;
 use crate::say::say;
 
@@ -19,8 +18,8 @@ const LOOK: Duration = Duration::from_secs(2);
 /// Bytes of a thread's stack: it parses one line at a time.
 const STACK: usize = 256 << 10;
 
-/// What was said, and of which log.
-pub type Heard = (Source, Said);
+/// A line, and of which log.
+pub type Heard = (Source, LogLine);
 
 /// Whether PID 1 keeps logs in files: it does where there is a state partition. None while it does not answer.
 pub fn has_files(control: &Path) -> Option<bool> {
@@ -70,18 +69,17 @@ fn follow(
         _ => LogName::Kernel,
     };
     let run = move || {
-        loop {
-            if heard.send((source.clone(), Said::Again)).is_err() {
-                return;
-            }
-            let each = |line| {
-                let taken = heard.send((source.clone(), Said::Line(line))).is_ok();
+        let (mut next, mut is_wanted) = (None, true);
+        while is_wanted {
+            let from = next;
+            let each = |line: LogLine| {
+                next = Some(line.number + 1);
+                is_wanted = heard.send((source.clone(), line)).is_ok();
                 wake.wake();
-                taken
+                is_wanted
             };
             // What PID 1 refuses is no longer a service; it may become one again.
-            let _ =
-                Client::connect_to(&control).and_then(|client| client.logs(name.clone(), true, None, each));
+            let _ = Client::connect_to(&control).and_then(|client| client.follow(name.clone(), from, each));
             thread::sleep(LOOK);
         }
     };

@@ -124,23 +124,28 @@ fn records(request: &[u8]) -> Vec<Record> {
 /// What is answered to the texts of a request: status and body.
 type Answer = dyn Fn(&[String]) -> (u16, Vec<u8>) + Send + Sync;
 
+/// Of each request: its encoding, its bytes as sent, and as unpacked.
+type Sizes = Vec<(Option<String>, usize, usize)>;
+
 pub(crate) struct Collector {
     pub(crate) address: SocketAddr,
     came: Arc<Mutex<Vec<Record>>>,
+    sizes: Arc<Mutex<Sizes>>,
 }
 
 impl Collector {
     pub(crate) fn start(answer: impl Fn(&[String]) -> (u16, Vec<u8>) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (address, came) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
-        let (answer, kept): (Arc<Answer>, _) = (Arc::new(answer), Arc::clone(&came));
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let (answer, kept): (Arc<Answer>, _) = (Arc::new(answer), (Arc::clone(&came), Arc::clone(&sizes)));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (answer, came) = (Arc::clone(&answer), Arc::clone(&came));
-                thread::spawn(move || serve(stream, &*answer, &came));
+                let (answer, came, sizes) = (Arc::clone(&answer), Arc::clone(&came), Arc::clone(&sizes));
+                thread::spawn(move || serve(stream, &*answer, &came, &sizes));
             }
         });
-        Self { address, came: kept }
+        Self { address, came: kept.0, sizes: kept.1 }
     }
 
     fn records(&self) -> Vec<Record> {
@@ -149,7 +154,7 @@ impl Collector {
 }
 
 /// Requests on one connection. What the program that was killed has begun is no request.
-fn serve(stream: TcpStream, answer: &Answer, came: &Mutex<Vec<Record>>) -> Option<()> {
+fn serve(stream: TcpStream, answer: &Answer, came: &Mutex<Vec<Record>>, sizes: &Mutex<Sizes>) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     let mut stream = stream;
     loop {
@@ -172,6 +177,14 @@ fn serve(stream: TcpStream, answer: &Answer, came: &Mutex<Vec<Record>>) -> Optio
         assert!(head.contains(&"content-type: application/x-protobuf".to_owned()), "{head:?}");
         let mut body = vec![0; length];
         reader.read_exact(&mut body).ok()?;
+        let encoding =
+            head.iter().find_map(|line| line.strip_prefix("content-encoding: ")).map(str::to_owned);
+        if encoding.as_deref() == Some("gzip") {
+            let mut plain = Vec::new();
+            flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap();
+            body = plain;
+        }
+        sizes.lock().unwrap().push((encoding, length, body.len()));
         let records = records(&body);
         let texts: Vec<String> = records.iter().map(|record| record.body.clone()).collect();
         let (status, body) = answer(&texts);
@@ -277,4 +290,29 @@ fn many_lines() {
     let bodies: Vec<_> = collector.records().into_iter().map(|record| record.body).collect();
     assert_eq!(bodies, (0..100_000).map(|number| format!("line {number}")).collect::<Vec<_>>());
     host.stop();
+}
+
+#[test]
+fn requests_are_compressed_unless_that_is_unwanted() {
+    for (setting, encoding) in
+        [("", Some("gzip")), ("compression = 'gzip'\n", Some("gzip")), ("compression = 'none'\n", None)]
+    {
+        let collector = Collector::start(|_| (200, Vec::new()));
+        let mut host = Host::new(&format!("{}{setting}", config(&collector)));
+        write_lines(&host.log(), 0..5_000);
+        host.start();
+        until("all lines", || host.figure("sent_lines_total", "central") == 5_000);
+        let bodies: Vec<_> = collector.records().into_iter().map(|record| record.body).collect();
+        assert_eq!(bodies, (0..5_000).map(|number| format!("line {number}")).collect::<Vec<_>>());
+        let sizes = collector.sizes.lock().unwrap().clone();
+        assert!(sizes.iter().all(|(of, ..)| of.as_deref() == encoding), "{setting}: {sizes:?}");
+        let (sent, plain) = sizes.iter().fold((0, 0), |sum, (_, sent, plain)| (sum.0 + sent, sum.1 + plain));
+        match encoding {
+            Some(_) => assert!(sent * 5 < plain, "{sent} of {plain} bytes"),
+            None => assert_eq!(sent, plain),
+        }
+        // What was sent is counted as it was sent.
+        assert_eq!(host.figure("sent_bytes_total", "central"), sent as u64);
+        host.stop();
+    }
 }

@@ -22,6 +22,8 @@ struct Init {
     logs: Arc<Mutex<Vec<(String, Lines)>>>,
     /// Connections that follow a log are cut when this changes.
     cuts: Arc<AtomicUsize>,
+    /// Logs that were asked for, each with the number of the first line.
+    asked: Arc<Mutex<Vec<(String, u64)>>>,
 }
 
 impl Init {
@@ -72,16 +74,18 @@ impl Init {
         }
         let name = request["logs"]["name"]["service"].as_str().unwrap_or("kernel").to_owned();
         assert_eq!(request["logs"]["follow"], true);
-        let (mut next, cuts) = (0, self.cuts.load(Ordering::Relaxed));
+        let from = request["logs"]["from"].as_u64().unwrap_or(0);
+        self.asked.lock().unwrap().push((name.clone(), from));
+        let (mut next, cuts) = (usize::try_from(from).unwrap(), self.cuts.load(Ordering::Relaxed));
         while self.cuts.load(Ordering::Relaxed) == cuts {
             let lines: Lines = {
                 let logs = self.logs.lock().unwrap();
                 let log = logs.iter().find(|(of, _)| *of == name);
                 log.map(|(_, lines)| lines[next..].to_vec()).unwrap_or_default()
             };
-            next += lines.len();
             for (ms, text) in lines {
-                answer(json!({"line": {"ms": ms, "text": text}}))?;
+                answer(json!({"line": {"number": next, "ms": ms, "text": text}}))?;
+                next += 1;
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -112,6 +116,8 @@ fn logs_of_pid_1_come_once() {
     init.cuts.fetch_add(1, Ordering::Relaxed);
     init.say("kernel", 10, "k50");
     until("one more", || receiver.texts().0.len() == 102);
+    // Nothing is sent to it again that it has.
+    assert!(init.asked.lock().unwrap().contains(&("kernel".to_owned(), 50)));
     // The program is killed; lines come meanwhile.
     until("they are confirmed", || host.figure("sent_lines_total", "central") == 102);
     host.kill();
