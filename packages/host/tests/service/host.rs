@@ -15,12 +15,16 @@ use crate::authority::{Authority, DOMAIN};
 use crate::pid1::Pid1;
 use crate::workload;
 
+/// The host's name in its certificate.
+pub(crate) const NAME: &str = "edge-1.example.org";
+
 pub(crate) struct Host {
     pub(crate) address: SocketAddr,
     /// What hosts are verified with.
     pub(crate) hosts: Bundle,
     pub(crate) pid1: Pid1,
-    authority: Authority,
+    /// Whose certificate the host shows.
+    pub(crate) authority: Authority,
     given: watch::Sender<api::X509svidResponse>,
     folder: tempfile::TempDir,
     log: Arc<Mutex<Vec<String>>>,
@@ -123,7 +127,7 @@ fn config(address: SocketAddr, operators: &[&Authority]) -> String {
 
 fn svid(authority: &Authority) -> api::X509svidResponse {
     let id = format!("spiffe://{DOMAIN}/host/1");
-    let issued = authority.client(&id);
+    let issued = authority.host(&id, NAME);
     let svid = api::X509svid {
         spiffe_id: id,
         x509_svid: issued.certificate.to_vec(),
