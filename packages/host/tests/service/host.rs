@@ -28,7 +28,7 @@ pub(crate) struct Host {
     given: watch::Sender<api::X509svidResponse>,
     folder: tempfile::TempDir,
     log: Arc<Mutex<Vec<String>>>,
-    child: Child,
+    pub(crate) child: Child,
 }
 
 impl Drop for Host {
@@ -53,7 +53,7 @@ impl Host {
         hosts.add(authority.certificate.clone()).unwrap();
 
         #[expect(clippy::disallowed_methods, reason = "it is the program that is tested")]
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lepton-host"));
+        let mut command = std::process::Command::new(program());
         for (option, name) in [
             ("--machine-config", "config.toml"),
             ("--control", "control.sock"),
@@ -118,6 +118,13 @@ impl Host {
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, self.folder.path().join("config.toml")).unwrap();
     }
+}
+
+/// The program of this build; figures are those of another one.
+#[expect(clippy::disallowed_methods, reason = "tests and figures are told where programs are")]
+fn program() -> PathBuf {
+    let own = option_env!("CARGO_BIN_EXE_lepton-host").map(PathBuf::from);
+    own.or_else(|| std::env::var_os("LEPTON_BENCH_HOST").map(PathBuf::from)).unwrap()
 }
 
 fn config(address: SocketAddr, operators: &[&Authority]) -> String {
