@@ -150,7 +150,7 @@ fn artifacts(
     let built = image::build(context, image, arch, &Order::plain(suite.formats, &out))?;
     if suite.command_line {
         context.progress.line(
-            "== command line, network, registry, streams, routes, identities, management API, logs, with real tools and peers",
+            "== what needs real tools and peers: command line, network, registry, streams, routes, identities, API, logs",
         );
         for set in TEST_SETS {
             context.toolbox().tree(set)?;
