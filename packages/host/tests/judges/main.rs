@@ -19,6 +19,8 @@ mod methods;
 #[path = "../service/pid1.rs"]
 #[expect(dead_code, reason = "the tests of the service use the rest")]
 mod pid1;
+#[path = "../../logs/tests/judges/running.rs"]
+mod running;
 mod scrape;
 mod tls;
 #[path = "../../logs/tests/judges/tools.rs"]

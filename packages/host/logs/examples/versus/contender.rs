@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::receiver::Receiver;
-use crate::tools::{Running, Tree};
+use crate::running::Running;
+use crate::tools::Tree;
 
 /// Something has gone wrong.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -11,6 +11,8 @@
 
 mod contender;
 mod receiver;
+#[path = "../../tests/judges/running.rs"]
+mod running;
 #[path = "../../tests/judges/tools.rs"]
 mod tools;
 

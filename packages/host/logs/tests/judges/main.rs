@@ -10,6 +10,7 @@
 mod host;
 mod otlp;
 mod rsyslog;
+mod running;
 mod said;
 mod tools;
 #[path = "../shipper/trust.rs"]

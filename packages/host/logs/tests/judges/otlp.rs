@@ -11,8 +11,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::host::{Host, until, write_lines};
+use crate::running::Running;
 use crate::said::{From, Line, host_name, say};
-use crate::tools::{Running, named};
+use crate::tools::named;
 use crate::trust::{Members, Trust};
 use crate::workload::Workload;
 

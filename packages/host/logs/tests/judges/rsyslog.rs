@@ -9,8 +9,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::host::{Host, until, write_lines};
+use crate::running::Running;
 use crate::said::{From, Line, host_name, say};
-use crate::tools::{Running, Tree};
+use crate::tools::Tree;
 use crate::trust::{Members, Trust};
 use crate::workload::Workload;
 

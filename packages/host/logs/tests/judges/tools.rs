@@ -1,7 +1,7 @@
 //! Programs that are not ours.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::Command;
 
 /// The variable that names the tool tree.
 const TREE: &str = "LEPTON_TEST_MONITORING";
@@ -41,15 +41,5 @@ impl Tree {
 
     pub(crate) fn libraries(&self) -> PathBuf {
         self.0.join(Path::new("usr/lib").join(format!("{}-linux-gnu", std::env::consts::ARCH)))
-    }
-}
-
-/// A program that ends with this value.
-pub(crate) struct Running(pub(crate) Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
