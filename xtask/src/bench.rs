@@ -1,8 +1,10 @@
 //! `bench`: the figures that people feel: build times, sizes, virtual boot time and memory, each with its ratio to the
 //! last run. It measures by starting this program, so that the figures are those of a command that a person types.
 
+mod host;
 mod identity;
 mod packages;
+mod pairs;
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -45,10 +47,19 @@ pub(crate) fn bench(options: &BenchOptions, cli: &Cli) -> CommandResult {
     }
     if options.identity {
         let pairs = identity::compare(&context)?;
-        let figures: Vec<Figure> = pairs.iter().flat_map(identity::Pair::figures).collect();
+        let figures: Vec<Figure> = pairs.iter().flat_map(|pair| pair.figures(identity::OTHER)).collect();
         let before = times::last_bench(&context.store, identity::NAME);
         times::record_bench(&context.store, identity::NAME, &figures)?;
-        identity::print(&pairs, &before, &mut std::io::stdout())?;
+        pairs::print(identity::OTHER, &pairs, &before, &mut std::io::stdout())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.host {
+        let (pairs, mut figures) = host::measure(&context)?;
+        let before = times::last_bench(&context.store, host::NAME);
+        pairs::print(host::OTHER, &pairs, &before, &mut std::io::stdout())?;
+        print(&figures, &before)?;
+        figures.extend(pairs.iter().flat_map(|pair| pair.figures(host::OTHER)));
+        times::record_bench(&context.store, host::NAME, &figures)?;
         return Ok(ExitCode::SUCCESS);
     }
     let target = &options.target;

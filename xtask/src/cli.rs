@@ -180,6 +180,9 @@ pub(crate) struct BenchOptions {
     /// The identity agent instead of an image, beside SPIRE's agent on this machine, with 1000 workloads; as root.
     #[arg(long, conflicts_with_all = ["image", "arch", "containers", "packages"])]
     pub identity: bool,
+    /// The management API and the sender of logs instead of an image, the latter beside rsyslog on this machine.
+    #[arg(long, conflicts_with_all = ["image", "arch", "containers", "packages", "identity"])]
+    pub host: bool,
 }
 
 #[derive(Debug, Args)]

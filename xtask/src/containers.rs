@@ -121,7 +121,7 @@ pub(crate) fn bench(context: &Context) -> Result<Vec<Figure>> {
 }
 
 /// `NAME<tab>VALUE<tab>UNIT`
-fn figure(line: &str) -> Option<Figure> {
+pub(crate) fn figure(line: &str) -> Option<Figure> {
     let mut words = line.split('\t');
     let (name, value, unit) = (words.next()?, words.next()?.parse().ok()?, words.next()?);
     let unit = match unit {

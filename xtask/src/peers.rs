@@ -54,6 +54,10 @@ const SPIRE_PROGRAMS: &[GoProgram<'static>] = &[
         package: "github.com/spiffe/spire/support/oidc-discovery-provider",
     },
 ];
+/// The collector's own receiver of OTLP, which prints what it was sent.
+const OTLP: &str = "otlp";
+/// A client of gRPC that reads published descriptions.
+const GRPCURL: &str = "grpcurl";
 /// What `kubectl top` asks, in a cluster.
 const METRICS: &str = "metrics-server";
 
@@ -85,6 +89,17 @@ pub(crate) fn spiffe_client(context: &Context) -> Result<PathBuf> {
 /// The program with the API server's own judge of JSON Web Tokens.
 pub(crate) fn authentication(context: &Context) -> Result<PathBuf> {
     own(context, AUTHENTICATION)
+}
+
+/// The program with the OpenTelemetry collector's receiver of OTLP.
+pub(crate) fn otlp(context: &Context) -> Result<PathBuf> {
+    own(context, OTLP)
+}
+
+/// grpcurl.
+pub(crate) fn grpcurl(context: &Context) -> Result<PathBuf> {
+    let program = GoProgram { name: GRPCURL, package: "github.com/fullstorydev/grpcurl/cmd/grpcurl" };
+    Ok(go(context, GRPCURL, &[program])?.join(GRPCURL))
 }
 
 /// The folder with SPIRE's own programs: the server that identities come from, its provider of keys for OIDC, and the

@@ -49,11 +49,17 @@ const ROUTE_CLIENT_VARIABLE: &str = "LEPTON_TEST_ROUTE_CLIENT";
 const SPIRE_VARIABLE: &str = "LEPTON_TEST_SPIRE";
 const SPIFFE_CLIENT_VARIABLE: &str = "LEPTON_TEST_SPIFFE_CLIENT";
 const AUTHENTICATION_VARIABLE: &str = "LEPTON_TEST_AUTHENTICATION";
+/// Tells the judges of the management API where rsyslog, Prometheus and openssl are, grpcurl, and the collector's receiver.
+const MONITORING_VARIABLE: &str = "LEPTON_TEST_MONITORING";
+const GRPCURL_VARIABLE: &str = "LEPTON_TEST_GRPCURL";
+const OTLP_VARIABLE: &str = "LEPTON_TEST_OTLP";
 /// Tool sets that tests look into the store for: judges, networks and certificates, and a container registry.
 const TEST_SETS: [&str; 2] = ["test", "containers"];
+/// The set with receivers of logs and metrics.
+pub(crate) const MONITORING: &str = "monitoring";
 /// Tests that are left out without these.
-const WITH_TOOLS: [&str; 7] =
-    ["with_tools", "namespaces", "registry", "client_go", "godbus", "router", "spire"];
+const WITH_TOOLS: [&str; 8] =
+    ["with_tools", "namespaces", "registry", "client_go", "godbus", "router", "spire", "judges"];
 
 /// `cargo xtask test`.
 pub(crate) fn test(options: &TestOptions, cli: &Cli) -> CommandResult {
@@ -144,7 +150,7 @@ fn artifacts(
     let built = image::build(context, image, arch, &Order::plain(suite.formats, &out))?;
     if suite.command_line {
         context.progress.line(
-            "== command line, network, registry, streams, routes, identities, with real tools and peers",
+            "== what needs real tools and peers: command line, network, registry, streams, routes, identities, API, logs",
         );
         for set in TEST_SETS {
             context.toolbox().tree(set)?;
@@ -160,7 +166,10 @@ fn artifacts(
             .env(IMAGE_VARIABLE, format!("{image} {arch}"))
             .env(CLIENT_GO_VARIABLE, peers::streaming_client(context)?)
             .env(SHUTDOWN_VARIABLE, peers::shutdown_client(context)?)
-            .env(ROUTE_CLIENT_VARIABLE, peers::route_client(context)?);
+            .env(ROUTE_CLIENT_VARIABLE, peers::route_client(context)?)
+            .env(MONITORING_VARIABLE, context.toolbox().tree(MONITORING)?.root())
+            .env(GRPCURL_VARIABLE, peers::grpcurl(context)?)
+            .env(OTLP_VARIABLE, peers::otlp(context)?);
         if options.all {
             process = process
                 .env(SPIRE_VARIABLE, peers::spire(context)?)

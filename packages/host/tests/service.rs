@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "clippy knows test functions, not what they call")]
 
 #[path = "service/authority.rs"]
+#[expect(dead_code, reason = "judges use the rest")]
 mod authority;
 #[path = "service/bundle.rs"]
 mod bundle;

@@ -23,11 +23,14 @@ use crate::source::tail::Bench;
 use crate::source::watch::{Wake, Watch};
 use lepton_config::LogDestination;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 /// Between two looks at the machine config.
 const UPKEEP: Duration = Duration::from_secs(1);
 /// What waits gets so long to be sent at the end; less than the service's `stop-timeout-s`.
 const DRAIN: Duration = Duration::from_secs(4);
+/// And connections so long to be closed.
+const CLOSE: Duration = Duration::from_secs(1);
 /// MiB of a buffer on a disk, and in memory.
 const ON_DISK: u32 = 64;
 const IN_MEMORY: u32 = 8;
@@ -119,13 +122,14 @@ async fn run(arguments: &Arguments) -> io::Result<()> {
     let metrics = Arc::new(Metrics { read: Arc::default(), destinations: destinations.clone() });
     let stop = Arc::new(AtomicBool::new(false));
     let wake = Arc::new(Wake::default());
-    let mut reading = None;
+    let (end, is_over) = watch::channel(false);
+    let (mut reading, mut sending) = (None, Vec::new());
     if !destinations.is_empty() {
         let intake = intake(arguments, &settings, &destinations, &metrics.read, &wake)?;
         let stop = Arc::clone(&stop);
         reading = Some(thread::Builder::new().name("intake".to_owned()).spawn(move || intake.run(&stop))?);
         for destination in &destinations {
-            tokio::spawn(send::run(Arc::clone(destination)));
+            sending.push(tokio::spawn(send::run(Arc::clone(destination), is_over.clone())));
         }
     }
     match metrics::listen(&arguments.metrics) {
@@ -152,6 +156,13 @@ async fn run(arguments: &Arguments) -> io::Result<()> {
     stop.store(true, Ordering::Relaxed);
     wake.wake();
     let _ = tokio::time::timeout(DRAIN, drained(reading.as_ref(), &destinations)).await;
+    end.send_replace(true);
+    let closed = async {
+        for task in sending {
+            let _ = task.await;
+        }
+    };
+    let _ = tokio::time::timeout(CLOSE, closed).await;
     Ok(())
 }
 

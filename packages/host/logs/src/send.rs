@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lepton_config::{LogCompression, LogScheme};
+use tokio::sync::watch;
 
 use crate::buffer::Buffer;
 use crate::say::say;
@@ -24,8 +25,13 @@ pub use identity::Identity;
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// To close a connection.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// A connection that held for so long was a good one.
 const GOOD: Duration = Duration::from_secs(10);
+
+/// Becomes true when the program ends.
+pub type End = watch::Receiver<bool>;
 
 /// A destination.
 #[derive(Debug)]
@@ -99,25 +105,34 @@ pub enum SendError {
         /// When.
         after: Option<Duration>,
     },
+    /// The program ends, and the other end was told.
+    #[error("the service ends")]
+    Over,
     /// The buffer cannot be read.
     #[error("cannot read the buffer: {0}")]
     Buffer(#[source] io::Error),
 }
 
-/// Brings everything to one destination, for ever.
-pub async fn run(destination: Arc<Destination>) {
+/// Brings everything to one destination, until `end` is true: then the connection is closed as its protocol has it.
+pub async fn run(destination: Arc<Destination>, mut end: End) {
     let mut wait = FIRST_WAIT;
     loop {
         while !destination.buffer.has_work() {
-            destination.buffer.wait().await;
+            tokio::select! {
+                () = destination.buffer.wait() => {}
+                () = over(&mut end) => return,
+            }
         }
         let start = tokio::time::Instant::now();
         let result = if destination.scheme.is_otlp() {
-            http::session(&destination).await
+            http::session(&destination, &mut end).await
         } else {
-            stream::session(&destination).await
+            stream::session(&destination, &mut end).await
         };
         let Err(error) = result;
+        if matches!(error, SendError::Over) {
+            return;
+        }
         destination.buffer.release();
         let figures = &destination.figures;
         figures.is_connected.store(false, Ordering::Relaxed);
@@ -138,9 +153,18 @@ pub async fn run(destination: Arc<Destination>) {
             SendError::Again { after, .. } => after,
             _ => None,
         };
-        tokio::time::sleep(asked.unwrap_or(wait).min(LONGEST_WAIT)).await;
+        tokio::select! {
+            () = tokio::time::sleep(asked.unwrap_or(wait).min(LONGEST_WAIT)) => {}
+            () = over(&mut end) => return,
+        }
         wait = (wait * 2).min(LONGEST_WAIT);
     }
+}
+
+/// Waits for the end.
+async fn over(end: &mut End) {
+    // A program that forgot to say it ends all the same.
+    let _ = end.wait_for(|is_over| *is_over).await;
 }
 
 impl Destination {

@@ -4,8 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use lepton_spiffe::CertificateDer;
 use rcgen::{
-    BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 
 pub(crate) const DOMAIN: &str = "example.org";
@@ -22,6 +22,8 @@ pub(crate) struct Authority {
 pub(crate) struct Certified {
     pub(crate) certificate: CertificateDer<'static>,
     pub(crate) key: Vec<u8>,
+    /// Both, for programs that read files.
+    pub(crate) pem: String,
 }
 
 pub(crate) fn now() -> i64 {
@@ -55,13 +57,27 @@ impl Authority {
     }
 
     pub(crate) fn issue(&self, uri: &str, from: i64, until: i64) -> Certified {
-        let mut params = params(uri, from, until);
+        self.sign(params(uri, from, until))
+    }
+
+    /// A host's, with a name for clients that go by names.
+    pub(crate) fn host(&self, uri: &str, name: &str) -> Certified {
+        let mut params = params(uri, now() - 60, now() + 3600);
+        params.subject_alt_names.push(SanType::DnsName(name.try_into().unwrap()));
+        self.sign(params)
+    }
+
+    fn sign(&self, mut params: CertificateParams) -> Certified {
+        // What has its issuer's name passes for self-signed with OpenSSL.
+        params.distinguished_name.push(DnType::CommonName, "somebody");
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
+        params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        Certified { certificate: certificate.der().clone(), key: key.serialize_der() }
+        let pem = certificate.pem() + &key.serialize_pem();
+        Certified { certificate: certificate.der().clone(), key: key.serialize_der(), pem }
     }
 }

@@ -116,7 +116,7 @@ fn config(
         .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match certified {
         None => builder.with_no_client_auth(),
-        Some(Certified { certificate, key }) => builder
+        Some(Certified { certificate, key, .. }) => builder
             .with_client_auth_cert(vec![certificate], PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key)))
             .unwrap(),
     };

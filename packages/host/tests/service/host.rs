@@ -15,16 +15,20 @@ use crate::authority::{Authority, DOMAIN};
 use crate::pid1::Pid1;
 use crate::workload;
 
+/// The host's name in its certificate.
+pub(crate) const NAME: &str = "edge-1.example.org";
+
 pub(crate) struct Host {
     pub(crate) address: SocketAddr,
     /// What hosts are verified with.
     pub(crate) hosts: Bundle,
     pub(crate) pid1: Pid1,
-    authority: Authority,
+    /// Whose certificate the host shows.
+    pub(crate) authority: Authority,
     given: watch::Sender<api::X509svidResponse>,
     folder: tempfile::TempDir,
     log: Arc<Mutex<Vec<String>>>,
-    child: Child,
+    pub(crate) child: Child,
 }
 
 impl Drop for Host {
@@ -49,7 +53,7 @@ impl Host {
         hosts.add(authority.certificate.clone()).unwrap();
 
         #[expect(clippy::disallowed_methods, reason = "it is the program that is tested")]
-        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lepton-host"));
+        let mut command = std::process::Command::new(program());
         for (option, name) in [
             ("--machine-config", "config.toml"),
             ("--control", "control.sock"),
@@ -116,6 +120,13 @@ impl Host {
     }
 }
 
+/// The program of this build; figures are those of another one.
+#[expect(clippy::disallowed_methods, reason = "tests and figures are told where programs are")]
+fn program() -> PathBuf {
+    let own = option_env!("CARGO_BIN_EXE_lepton-host").map(PathBuf::from);
+    own.or_else(|| std::env::var_os("LEPTON_BENCH_HOST").map(PathBuf::from)).unwrap()
+}
+
 fn config(address: SocketAddr, operators: &[&Authority]) -> String {
     let pem: String = operators.iter().map(|it| it.pem.as_str()).collect();
     format!("[host]\nlisten = ['{address}']\ntrust-domain = '{DOMAIN}'\ntrust-bundle = '''\n{pem}'''\n")
@@ -123,7 +134,7 @@ fn config(address: SocketAddr, operators: &[&Authority]) -> String {
 
 fn svid(authority: &Authority) -> api::X509svidResponse {
     let id = format!("spiffe://{DOMAIN}/host/1");
-    let issued = authority.client(&id);
+    let issued = authority.host(&id, NAME);
     let svid = api::X509svid {
         spiffe_id: id,
         x509_svid: issued.certificate.to_vec(),

@@ -1,5 +1,6 @@
 //! A connection to a destination, with or without TLS, that knows how much of it the other host has.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
@@ -8,10 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::ProtocolVersion;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::{Destination, SendError, tls};
 use crate::sys;
@@ -21,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A host that vanished while nothing was said is noticed after this and three probes.
 const IDLE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(10);
+/// A destination that gives no session tickets has so long to refuse.
+const DOUBT: Duration = Duration::from_secs(1);
 
 /// Both directions of a connection.
 pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -74,7 +79,12 @@ pub(super) async fn connect(destination: &Destination) -> Result<Connection, Sen
         Some(config) => {
             let name = tls::server_name(&destination.host)?;
             let shaking = TlsConnector::from(config).connect(name, counted);
-            Box::new(patiently(shaking).await.map_err(failed)?)
+            let mut tls = patiently(shaking).await.map_err(failed)?;
+            // OTLP has answers.
+            if !destination.scheme.is_otlp() {
+                accepted(&mut tls).await.map_err(failed)?;
+            }
+            Box::new(tls)
         }
     };
     Ok(Connection { io, meter })
@@ -83,6 +93,29 @@ pub(super) async fn connect(destination: &Destination) -> Result<Connection, Sen
 async fn patiently<T>(doing: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let done = tokio::time::timeout(PATIENCE, doing).await;
     done.unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::TimedOut, "it takes too long")))
+}
+
+/// Waits until the destination has looked at what it was shown. In TLS 1.3 a handshake is over for a client before the server has
+/// its certificate (RFC 8446 section 2, figure 1), and what is sent then to one that refuses it is confirmed by TCP and lost.
+/// Servers give session tickets when they have all of the handshake, the first sign that a client can see.
+async fn accepted(tls: &mut TlsStream<Counted>) -> io::Result<()> {
+    if tls.get_ref().1.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return Ok(());
+    }
+    let sign = poll_fn(|context| {
+        let mut byte = [0];
+        let mut buffer = ReadBuf::new(&mut byte);
+        match Pin::new(&mut *tls).poll_read(context, &mut buffer) {
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => {
+                Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
+            }
+            Poll::Pending if tls.get_ref().1.tls13_tickets_received() == 0 => Poll::Pending,
+            Poll::Pending => Poll::Ready(Ok(())),
+            // Whoever speaks has taken it; nobody has anything to say to us.
+            Poll::Ready(result) => Poll::Ready(result),
+        }
+    });
+    tokio::time::timeout(DOUBT, sign).await.unwrap_or(Ok(()))
 }
 
 /// Counts what is written.

@@ -20,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::deliver::with_records;
-use super::{Destination, SendError, connect};
+use super::{Destination, End, LAST_WORDS, SendError, connect, over};
 use crate::buffer::{Item, Reader};
 use crate::clock;
 use crate::format::otlp::{self, Otlp};
@@ -59,12 +59,22 @@ pub fn verdict(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Verdict 
 }
 
 /// One connection, from its beginning to its end.
-pub(super) async fn session(destination: &Destination) -> Result<Infallible, SendError> {
-    let connection = connect::connect(destination).await?;
-    let (mut sender, driving) = open(connection.io).await?;
+pub(super) async fn session(destination: &Destination, end: &mut End) -> Result<Infallible, SendError> {
+    let (mut sender, driving) = tokio::select! {
+        opened = async { Ok::<_, SendError>(open(connect::connect(destination).await?.io).await?) } => opened?,
+        () = over(end) => return Err(SendError::Over),
+    };
     destination.connected();
-    let driving = tokio::spawn(driving);
-    let result = requests(destination, &mut sender).await;
+    let mut driving = tokio::spawn(driving);
+    let result = tokio::select! {
+        result = requests(destination, &mut sender) => result,
+        () = over(end) => Err(SendError::Over),
+    };
+    drop(sender);
+    if matches!(result, Err(SendError::Over)) {
+        // Without a sender it closes the connection.
+        let _ = timeout(LAST_WORDS, &mut driving).await;
+    }
     driving.abort();
     result
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::connect::{self, Meter};
 use super::deliver::with_records;
-use super::{Destination, SendError};
+use super::{Destination, End, LAST_WORDS, SendError, over};
 use crate::buffer::{Item, Reader};
 use crate::format::json::Json;
 use crate::format::syslog::Syslog;
@@ -74,8 +74,11 @@ impl Flight {
 }
 
 /// One connection, from its beginning to its end.
-pub(super) async fn session(destination: &Destination) -> Result<Infallible, SendError> {
-    let connection = connect::connect(destination).await?;
+pub(super) async fn session(destination: &Destination, end: &mut End) -> Result<Infallible, SendError> {
+    let connection = tokio::select! {
+        connection = connect::connect(destination) => connection?,
+        () = over(end) => return Err(SendError::Over),
+    };
     destination.connected();
     let meter = connection.meter;
     let (mut from, mut to) = tokio::io::split(connection.io);
@@ -109,6 +112,11 @@ pub(super) async fn session(destination: &Destination) -> Result<Infallible, Sen
                 error = &mut ended => break error,
                 () = destination.buffer.wait(), if has_room => {}
                 () = sleep(LOOK), if is_waiting => {}
+                () = over(end) => {
+                    // RFC 5425 section 4.4: close_notify comes before the end of the connection.
+                    let _ = timeout(LAST_WORDS, to.shutdown()).await;
+                    break SendError::Over;
+                }
             }
             continue;
         };
@@ -116,6 +124,8 @@ pub(super) async fn session(destination: &Destination) -> Result<Infallible, Sen
         tokio::select! {
             error = &mut ended => break error,
             written = write(&mut to, &bytes) => if let Err(error) = written { break error },
+            // It is not whole, and is sent again.
+            () = over(end) => break SendError::Over,
         }
         flight.items.push_back(Sent { item: lighten(item), end: meter.written(), bytes: bytes.len() as u64 });
     };

@@ -14,6 +14,8 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 pub(crate) struct Manners {
     /// Milliseconds after each piece of up to 4 KiB.
     pub(crate) pause_ms: AtomicU64,
+    /// Milliseconds between its own part of a TLS handshake and its first look at the client's.
+    pub(crate) looks_after_ms: AtomicU64,
     /// It breaks off after so many bytes; 0 for never.
     pub(crate) break_after: AtomicU64,
     /// It reads nothing.
@@ -94,6 +96,15 @@ impl Receiver {
                     Some(config) => {
                         let connection = ServerConnection::new(config).unwrap();
                         let mut stream = StreamOwned::new(connection, stream);
+                        let pause = manners.looks_after_ms.load(Ordering::Relaxed);
+                        if pause > 0 {
+                            let StreamOwned { conn, sock } = &mut stream;
+                            while !conn.wants_write() && conn.read_tls(sock).is_ok_and(|count| count > 0) {
+                                conn.process_new_packets().unwrap();
+                            }
+                            while conn.wants_write() && conn.write_tls(sock).is_ok() {}
+                            thread::sleep(Duration::from_millis(pause));
+                        }
                         while stream.conn.is_handshaking() {
                             match stream.conn.complete_io(&mut stream.sock) {
                                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}

@@ -3,60 +3,12 @@
 use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-
-use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::ServerConfig;
-use rustls::pki_types::PrivatePkcs8KeyDer;
 
 use crate::host::{Host, until, write_lines};
 use crate::receiver::Receiver;
 use crate::rfc5424;
-
-/// An authority and its certificate for 127.0.0.1.
-pub(crate) struct Trust {
-    pub(crate) pem: String,
-    certificate: String,
-    key_text: String,
-    pub(crate) chain: Vec<rustls::pki_types::CertificateDer<'static>>,
-    pub(crate) key: Vec<u8>,
-}
-
-impl Trust {
-    pub(crate) fn new() -> Self {
-        let mut of_ca = CertificateParams::new(Vec::new()).unwrap();
-        of_ca.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(of_ca, KeyPair::generate().unwrap()).unwrap();
-        let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-        let certificate = params.signed_by(&key, &ca).unwrap();
-        let (certificate_pem, key_text) = (certificate.pem(), key.serialize_pem());
-        Self {
-            pem: ca.pem(),
-            certificate: certificate_pem,
-            key_text,
-            chain: vec![certificate.der().clone()],
-            key: key.serialize_der(),
-        }
-    }
-
-    pub(crate) fn certificate_pem(&self) -> &str {
-        &self.certificate
-    }
-
-    pub(crate) fn key_pem(&self) -> &str {
-        &self.key_text
-    }
-
-    pub(crate) fn server(&self) -> Arc<ServerConfig> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let key = PrivatePkcs8KeyDer::from(self.key.clone());
-        let config = builder.unwrap().with_no_client_auth();
-        Arc::new(config.with_single_cert(self.chain.clone(), key.into()).unwrap())
-    }
-}
+use crate::trust::Trust;
 
 fn fill(host: &Host) {
     write_lines(&host.log(), 0..3);
