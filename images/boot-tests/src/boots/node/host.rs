@@ -194,7 +194,7 @@ fn look(person: &Person, one: &str) -> Result<(), TestError> {
     person.both(&["net"], &["eth0", "10.0.2.15", "[::]:7443"])?;
     person.both(&["disks"], &[])?;
     person.both(&["mounts"], &["/var", "erofs"])?;
-    person.both(&["time"], &["UTC", "edge"])?;
+    person.both(&["time"], &["SYNCHRONIZED", "Z  "])?;
     person.both(&["config", "get"], &["hostname = \"edge-1\"", "(secret)"])?;
     person.both(&["pods"], &["web-edge-1", "web-edge-2"])?;
     person.both(&["containers"], &["app", "running"])?;
