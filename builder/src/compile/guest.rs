@@ -10,6 +10,7 @@ mod lock;
 mod sources;
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -91,12 +92,31 @@ impl GuestBuild<'_> {
         let folders = Folders::new(toolbox.store)?;
         sources::sync(&folders.stage, &sources)?;
         self.vendor(&sources, &folders, toolbox)?;
+        self.forget_other_library(&folders, toolbox)?;
         let result = toolbox.store.scratch("guest-output")?;
         let base = self.sandbox(&folders, toolbox)?;
         for program in self.programs {
             self.compile(program, base.clone(), &folders, result.path(), toolbox)?;
         }
         Ok(toolbox.store.add_output(result, key)?)
+    }
+
+    /// Removes what was compiled for another standard library: cargo takes it for fresh, as it knows of no change.
+    fn forget_other_library(&self, folders: &Folders, toolbox: &Toolbox<'_>) -> Result<(), CompileError> {
+        let folder = folders.target.join(self.arch.musl_target());
+        let mark = folder.join("sysroot");
+        let key = rust_std::key(self.arch, toolbox)?.to_string();
+        if fs::read_to_string(&mark).is_ok_and(|text| text == key) {
+            return Ok(());
+        }
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(file_error("remove", &folder)(error));
+            }
+            _ => {}
+        }
+        fs::create_dir_all(&folder).map_err(file_error("make", &folder))?;
+        fs::write(&mark, key).map_err(file_error("write", &mark))
     }
 
     /// cargo in the sandbox, before it is told what to do.

@@ -77,6 +77,7 @@ pub(crate) const TESTS: &[Test] = &[
     with_all("node-aarch64", ARM, node::alone).with(&[Peer::NodeTests]),
     always("host", PC, node::host).with(&[Peer::NodeTests, Peer::CommandLine]),
     with_all("host-aarch64", ARM, node::host).with(&[Peer::NodeTests, Peer::CommandLine]),
+    with_all("ports", ANY, node::ports).with(&[Peer::NodeTests, Peer::CommandLine]),
     with_all("applied", ANY, node::applied).with(&[Peer::NodeTests]),
     with_all("applied-in-memory", ANY, node::applied_in_memory).with(&[Peer::NodeTests]),
     with_all("applied-cuts", ANY, node::applied_cuts).with(&[Peer::NodeTests]),

@@ -9,6 +9,7 @@ mod host;
 mod identity;
 mod life;
 mod pods;
+mod ports;
 mod route;
 mod start;
 
@@ -24,6 +25,7 @@ pub(super) use drain::drain;
 pub(super) use host::host;
 pub(super) use identity::identity;
 pub(super) use life::life;
+pub(super) use ports::ports;
 pub(super) use route::route;
 pub(super) use start::start;
 

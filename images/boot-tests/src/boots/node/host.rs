@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use lepton_builder::process::{Process, ProcessError};
@@ -45,7 +45,7 @@ spec:
 ";
 
 /// The person at the workstation.
-struct Person {
+pub(super) struct Person {
     program: PathBuf,
     home: PathBuf,
     hosts: String,
@@ -60,6 +60,20 @@ struct Said {
 }
 
 impl Person {
+    /// One who has nothing but the folder `home` and the programs of `folder`, and knows no host.
+    pub(super) fn new(folder: &Path, home: &Path) -> Self {
+        let (program, home) = (folder.join("lepton-remote"), home.to_owned());
+        Self { program, home, hosts: String::new(), last: RefCell::default() }
+    }
+
+    /// Makes a trust domain in a folder; gives what of it goes into the machine config of its hosts.
+    pub(super) fn trust_domain(&self, folder: &str) -> Result<String, TestError> {
+        let made = self.run(&["keys", "new", folder, "--trust-domain", DOMAIN])?;
+        self.require(made.code == 0, || made.text)?;
+        let path = self.home.join(folder).join("host.toml");
+        std::fs::read_to_string(&path).map_err(TestError::file("read", &path))
+    }
+
     /// Runs `lepton` with these words.
     fn run(&self, words: &[&str]) -> Result<Said, TestError> {
         *self.last.borrow_mut() = words.join(" ");
@@ -124,15 +138,11 @@ pub(in crate::boots) fn host(cx: &Context) -> Result<(), TestError> {
     let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
     let ports = free_ports().map_err(TestError::file("find", "two free ports"))?;
     let names = ports.map(|port| format!("127.0.0.1:{port}"));
-    let person = Person {
-        program: cx.peer(Peer::CommandLine)?.join("lepton-remote"),
-        home: dir.path().to_owned(),
-        hosts: names.join(","),
-        last: RefCell::default(),
-    };
-    keys(&person)?;
-    let path = dir.path().join("lab/host.toml");
-    let fragment = std::fs::read_to_string(&path).map_err(TestError::file("read", &path))?;
+    let hosts = names.join(",");
+    let person = Person { hosts, ..Person::new(cx.peer(Peer::CommandLine)?, dir.path()) };
+    let fragment = person.trust_domain("lab")?;
+    person.trust_domain("other")?;
+    certificates(&person)?;
     let mut guests = Vec::new();
     for (index, port) in ports.into_iter().enumerate() {
         let config = format!("hostname = \"edge-{}\"\n{POD}{fragment}", index + 1);
@@ -156,12 +166,8 @@ pub(in crate::boots) fn host(cx: &Context) -> Result<(), TestError> {
     Ok(())
 }
 
-/// Trust domains, and certificates for each role.
-fn keys(person: &Person) -> Result<(), TestError> {
-    for (folder, domain) in [("lab", DOMAIN), ("other", DOMAIN)] {
-        let made = person.run(&["keys", "new", folder, "--trust-domain", domain])?;
-        person.require(made.code == 0, || made.text)?;
-    }
+/// Certificates for each role.
+fn certificates(person: &Person) -> Result<(), TestError> {
     for (role, folder) in [("admin", "lab"), ("reader", "lab"), ("operator", "lab"), ("admin", "other")] {
         let made = person.run(&["keys", "issue", "--role", role, folder])?;
         person.require(made.code == 0, || made.text)?;
