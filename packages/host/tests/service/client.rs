@@ -80,6 +80,8 @@ impl Service<Uri> for Tls {
         let (address, connector) = (self.address, self.connector.clone());
         Box::pin(async move {
             let stream = TcpStream::connect(address).await?;
+            // As clients of gRPC do: a small frame does not wait for the acknowledgement of the one before.
+            stream.set_nodelay(true)?;
             Ok(TokioIo::new(connector.connect(ServerName::from(address.ip()), stream).await?))
         })
     }
