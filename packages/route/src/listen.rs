@@ -26,12 +26,20 @@ const REST: Duration = Duration::from_millis(50);
 pub(crate) struct Listeners {
     open: BTreeMap<(SocketAddr, bool), JoinHandle<()>>,
     said: BTreeMap<SocketAddr, String>,
+    /// Whether there was a route.
+    is_needed: bool,
 }
 
 impl Listeners {
     /// Opens what the settings name and closes the rest. What cannot be opened is tried again with the next call.
+    ///
+    /// A host whose machine config says nothing of it listens from its first pod with a route on.
     pub(crate) fn follow(&mut self, router: &Arc<Router>) {
         let settings = router.settings();
+        self.is_needed |= router.table().routes().next().is_some();
+        if !self.is_needed && !settings.is_told_where {
+            return self.close();
+        }
         let plain = settings.listen.iter().map(|address| (*address, false));
         let wanted: Vec<(SocketAddr, bool)> =
             plain.chain(settings.listen_tls.iter().map(|address| (*address, true))).collect();

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) listen: Vec<SocketAddr>,
     /// With TLS.
     pub(crate) listen_tls: Vec<SocketAddr>,
+    /// Whether the machine config names either: then it listens without pods, too.
+    pub(crate) is_told_where: bool,
     /// With the certificates, if there are any.
     pub(crate) tls: Option<Arc<ServerConfig>>,
     /// Host names that there are certificates for.
@@ -55,6 +57,7 @@ impl Settings {
         let settings = Self {
             listen: or_any(&routing.listen, HTTP),
             listen_tls: if is_certified { or_any(&routing.listen_tls, HTTPS) } else { Vec::new() },
+            is_told_where: !routing.listen.is_empty() || !routing.listen_tls.is_empty(),
             tls,
             certified: routing.certificates.iter().flat_map(|it| it.hosts.clone()).collect(),
             redirect_https: is_certified && routing.redirect_https == Some(true),
@@ -128,7 +131,7 @@ mod tests {
             (settings.listen.as_slice(), problems.as_slice()),
             (&["[::]:80".parse().unwrap()][..], &[][..])
         );
-        assert!(settings.tls.is_none() && settings.listen_tls.is_empty());
+        assert!(settings.tls.is_none() && settings.listen_tls.is_empty() && !settings.is_told_where);
         assert!(!config.has_changed());
 
         let pem = |kind: &str| format!("-----BEGIN {kind}-----\nMIIB\n-----END {kind}-----\n");
@@ -142,6 +145,7 @@ mod tests {
         assert!(config.has_changed());
         let (settings, problems) = config.read();
         assert_eq!(settings.listen, ["127.0.0.1:8080".parse().unwrap()]);
+        assert!(settings.is_told_where);
         assert_eq!(settings.response_timeout, Duration::from_secs(5));
         assert!(!settings.redirect_https, "there is no good certificate");
         assert_eq!(problems.len(), 2, "{problems:?}");

@@ -25,12 +25,10 @@ const CUTS: u64 = 4;
 /// The number of the first config that is applied while writes are recorded, and of the last.
 const RECORDED: std::ops::RangeInclusive<u32> = 101..=106;
 
+/// The machine config that nothing of the tests is in: what it says has more weight than what is applied.
+const CONFIG: &str = "hostname = \"edge-1\"\n";
 /// What the tests do in the guest.
 const SCRIPT: &str = r#"
-hostname = "edge-1"
-[[files]]
-path = "/etc/applied.sh"
-content = '''
 # Config number $1, in a file.
 config() {
   printf '[[files]]\npath = "/etc/%s"\ncontent = "%s"\n' one $1 two $1 > /run/new.toml
@@ -90,10 +88,10 @@ numbers() {
     i=$((i + 1))
   done
 }
-'''
 "#;
-/// Makes the functions known.
-const KNOW: &str = ". /etc/applied.sh";
+/// Where it lies in the guest, and its end.
+const PLACE: &str = "/run/applied.sh";
+const END: &str = "the-end";
 
 pub(in crate::boots) fn applied(cx: &Context) -> Result<(), TestError> {
     let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
@@ -125,7 +123,7 @@ pub(in crate::boots) fn applied(cx: &Context) -> Result<(), TestError> {
 
 /// Without a state partition a config is in effect, and said to be lost at the next start.
 pub(in crate::boots) fn applied_in_memory(cx: &Context) -> Result<(), TestError> {
-    with(cx, &machine_of(cx, Peer::NodeTests, SCRIPT)?, |shell| {
+    with(cx, &machine_of(cx, Peer::NodeTests, CONFIG)?, |shell| {
         shell.run("answers && config 1 && lepton config apply /run/new.toml")?;
         shell.run("test \"$(cat /etc/one /etc/two)\" = 11")?;
         shell.run("lepton config get | grep '^# no state partition'")
@@ -173,7 +171,7 @@ fn machine(cx: &Context, words: &str) -> Result<Machine, TestError> {
     let mut on_disk = cx.clone();
     on_disk.cmdline.push_str(ON_DISK);
     on_disk.cmdline.push_str(words);
-    machine_of(&on_disk, Peer::NodeTests, SCRIPT)
+    machine_of(&on_disk, Peer::NodeTests, CONFIG)
 }
 
 /// Starts the host with this disk, does something on its console, and switches it off.
@@ -194,7 +192,12 @@ fn with(
     let mut guest = Guest::start(machine, &cx.tools, cx.limit * PATIENCE)?;
     guest.wait_ready()?;
     let mut shell = Shell { guest: &mut guest, count: 0 };
-    shell.run(KNOW)?;
+    shell.guest.type_line(&format!("cat > {PLACE} <<'{END}'"))?;
+    for line in SCRIPT.lines() {
+        shell.guest.type_line(line)?;
+    }
+    shell.guest.type_line(END)?;
+    shell.run(&format!(". {PLACE}"))?;
     act(&mut shell)?;
     Ok(guest.power_off()?)
 }
@@ -205,8 +208,6 @@ mod tests {
 
     #[test]
     fn the_script_is_one() {
-        let value: toml::Value = toml::from_str(SCRIPT).unwrap();
-        let script = value["files"][0]["content"].as_str().unwrap();
-        lepton_builder::process::Process::new("sh").args(["-n", "-c", script]).output().unwrap();
+        lepton_builder::process::Process::new("sh").args(["-n", "-c", SCRIPT]).output().unwrap();
     }
 }
