@@ -47,7 +47,7 @@ hundredths() {
 }
 answers() {
   n=0
-  until lepton config get > /dev/null 2>&1; do n=$((n + 1)); test $n -lt 100 || return 1; sleep 0.1; done
+  until lepton config get > /dev/null 2>&1; do n=$((n + 1)); test $n -lt 450 || return 1; sleep 0.1; done
 }
 # Applies $1 configs, and kills who asks or who is asked at any moment from before to after the change.
 kills() {
@@ -66,6 +66,8 @@ kills() {
     1) kill -9 $(pidof lepton-host) ;;
     esac 2> /dev/null
     wait $!
+    # It is in its back-off, which grows.
+    lepton start host > /dev/null 2>&1
     answers || { echo "kill $i: the host does not answer"; return 1; }
     now=$(has)
     case "$now" in
