@@ -1,6 +1,8 @@
-//! Followers of PID 1: what they are told of services.
+//! Followers of PID 1: what they are told of services and logs.
 
-use lepton_control::{Answer, Request, ServiceState};
+use std::fs;
+
+use lepton_control::{Answer, LogLine, LogName, Request, ServiceState};
 
 use crate::pid1::{ask, connect, holds, until};
 
@@ -33,4 +35,25 @@ pub(crate) fn changes() -> Result<String, String> {
     ];
     holds(seen == expected, || format!("{seen:?}"))?;
     Ok(format!("changes={}", seen.len()))
+}
+
+/// A log that is read in two parts has every line once.
+pub(crate) fn numbers() -> Result<String, String> {
+    let read = |from: Option<u64>, last: &str| {
+        let mut numbers = Vec::new();
+        let each = |line: LogLine| {
+            numbers.push(line.number);
+            !line.text.ends_with(last)
+        };
+        fs::write("/dev/kmsg", format!("<13>{last}")).map_err(|error| error.to_string())?;
+        connect()?.follow(LogName::Kernel, from, each).map_err(|error| error.to_string())?;
+        Ok::<_, String>(numbers)
+    };
+    let first = read(None, "service-tests: numbers, one")?;
+    let last = *first.last().ok_or("there is no line")?;
+    let second = read(Some(last + 1), "service-tests: numbers, two")?;
+    let all: Vec<u64> = first.iter().chain(&second).copied().collect();
+    let is_whole = all.windows(2).all(|pair| pair[1] == pair[0] + 1) && !second.is_empty();
+    holds(is_whole, || format!("{first:?}, then {second:?}"))?;
+    Ok(format!("lines={}", all.len()))
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use lepton_control::{LogLine, LogName, Request, ServiceState, ServiceStatus};
 
 use crate::census::{Census, zombies};
-use crate::follow::changes;
+use crate::follow::{changes, numbers};
 use crate::pid1::{ask, connect, holds, kill_9, status_of, until};
 use crate::say;
 
@@ -20,7 +20,7 @@ const QUICK: Duration = Duration::from_secs(2);
 
 type Case = fn() -> Result<String, String>;
 
-const CASES: [(&str, Case); 12] = [
+const CASES: [(&str, Case); 13] = [
     ("give-up", give_up),
     ("missing", missing),
     ("sandbox", sandbox),
@@ -29,6 +29,7 @@ const CASES: [(&str, Case); 12] = [
     ("watchdog", watchdog),
     ("alone", alone),
     ("changes", changes),
+    ("numbers", numbers),
     // After those that end by themselves, so that what is counted changes only by what is killed.
     ("kill", kill_each),
     ("flood", flood),

@@ -13,9 +13,9 @@ use crate::runner::Peer;
 pub(super) use killed::killed;
 
 /// What the judge looks at; see `packages/service-tests/src/judge.rs`.
-const CASES: [&str; 12] = [
-    "give-up", "missing", "sandbox", "stubborn", "forking", "watchdog", "alone", "changes", "kill", "flood",
-    "eater", "orphans",
+const CASES: [&str; 13] = [
+    "give-up", "missing", "sandbox", "stubborn", "forking", "watchdog", "alone", "changes", "numbers",
+    "kill", "flood", "eater", "orphans",
 ];
 
 pub(super) fn misbehave(cx: &Context) -> Result<(), TestError> {
