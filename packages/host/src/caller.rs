@@ -37,6 +37,8 @@ pub(crate) struct Admitted {
     pub(crate) role: Role,
     /// The address, or `pid:` and the number of the process.
     pub(crate) peer: String,
+    /// When their certificate ends, if they need one.
+    pub(crate) until: Option<UnixSeconds>,
 }
 
 /// A caller who may not.
@@ -66,7 +68,7 @@ impl Caller {
                     let status = Status::permission_denied("only root may call on the local socket");
                     return Err(Refused { name: Some(name), status });
                 }
-                Ok(Admitted { name, role: Role::Admin, peer: self.peer() })
+                Ok(Admitted { name, role: Role::Admin, peer: self.peer(), until: None })
             }
             Self::Remote { chain, .. } => {
                 let judged = match trusted.bundle() {
@@ -77,9 +79,12 @@ impl Caller {
                     }
                 };
                 match judged {
-                    Ok(known) => {
-                        Ok(Admitted { name: known.id.to_string(), role: known.role, peer: self.peer() })
-                    }
+                    Ok(known) => Ok(Admitted {
+                        name: known.id.to_string(),
+                        role: known.role,
+                        peer: self.peer(),
+                        until: Some(known.until),
+                    }),
                     Err(distrust) => {
                         let name = distrust.id().map(ToString::to_string);
                         let status = match distrust {
@@ -115,13 +120,13 @@ mod tests {
     #[test]
     fn each_role_may_do_what_those_before_it_may() {
         for role in Role::ALL {
-            let admitted = Admitted { name: "x".to_owned(), role, peer: String::new() };
+            let admitted = Admitted { name: "x".to_owned(), role, peer: String::new(), until: None };
             for method in &roles::METHODS {
                 assert_eq!(admitted.may(method).is_ok(), role >= method.role, "{role} {}", method.name);
             }
         }
-        let reader =
-            Admitted { name: "spiffe://a/role/reader".to_owned(), role: Role::Reader, peer: String::new() };
+        let name = "spiffe://a/role/reader".to_owned();
+        let reader = Admitted { name, role: Role::Reader, peer: String::new(), until: None };
         let status = reader.may(roles::method("/lepton.host.v1.Host/Reset").unwrap()).unwrap_err();
         assert_eq!(status.code(), tonic::Code::PermissionDenied);
         assert_eq!(
@@ -136,7 +141,7 @@ mod tests {
         let local = |uid| Caller::Local { uid, pid: Some(7) }.admit(&trusted, 0, 0);
         assert_eq!(
             local(0).unwrap(),
-            Admitted { name: "uid:0".into(), role: Role::Admin, peer: "pid:7".into() }
+            Admitted { name: "uid:0".into(), role: Role::Admin, peer: "pid:7".into(), until: None }
         );
         assert_eq!(local(1000).unwrap_err().status.code(), tonic::Code::PermissionDenied);
     }

@@ -2,11 +2,14 @@
 //! believed no longer is cut off, also in the middle of a stream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method as HttpMethod, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use lepton_host_api::roles;
 use lepton_host_metrics::Format;
+use lepton_spiffe::UnixSeconds;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
@@ -17,14 +20,19 @@ use crate::caller::{Admitted, Caller, Refused};
 use crate::clock;
 use crate::deadline::{self, Bounded};
 use crate::server::Server;
+use crate::trusted::Now;
 
 /// Where metrics are.
 const METRICS: &str = "/metrics";
 const TEXT: &str = "text/plain; charset=utf-8";
+/// Between two looks at whether a caller is believed still, when nothing else is a reason for one.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Answers one request.
 pub(crate) async fn pass(server: Arc<Server>, caller: Caller, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path().to_owned();
+    // From before the caller is believed, so that nothing is missed.
+    let changes = server.trusted.changes();
     let admitted = caller.admit(&server.trusted, server.root, clock::seconds());
     if path == METRICS {
         return metrics(&server, &caller, admitted, &request).await;
@@ -37,7 +45,7 @@ pub(crate) async fn pass(server: Arc<Server>, caller: Caller, request: Request<I
         Ok(admitted)
     });
     match found {
-        Ok(admitted) => call(&server, caller, admitted, request).await,
+        Ok(admitted) => call(&server, caller, admitted, changes, request).await,
         Err(Refused { name, status }) => {
             let method = roles::method(&path).map_or(path.as_str(), |method| method.name);
             audit::refusal(name.as_deref(), &caller.peer(), method, &status);
@@ -50,13 +58,14 @@ async fn call(
     server: &Arc<Server>,
     caller: Caller,
     admitted: Admitted,
+    changes: watch::Receiver<Now>,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
     // One that is too far away for the clock is none.
     let deadline = deadline::of(request.headers()).and_then(|left| Instant::now().checked_add(left));
+    let mut end = Box::pin(end(Arc::clone(server), caller, admitted.until, changes, deadline));
     request.extensions_mut().insert(admitted);
     let mut service = server.service.clone();
-    let mut end = Box::pin(end(Arc::clone(server), caller, deadline));
     let answered = async {
         match service.call(request).await {
             Ok(response) => response,
@@ -69,8 +78,15 @@ async fn call(
     }
 }
 
-/// What ends a call before it has ended itself: the caller's deadline, or that the caller is believed no longer.
-async fn end(server: Arc<Server>, caller: Caller, deadline: Option<Instant>) -> Status {
+/// What ends a call before it has ended itself: the caller's deadline, or that the caller is believed no longer, because their
+/// certificate has expired or their authority was taken away.
+async fn end(
+    server: Arc<Server>,
+    caller: Caller,
+    mut until: Option<UnixSeconds>,
+    mut changes: watch::Receiver<Now>,
+    deadline: Option<Instant>,
+) -> Status {
     let over = async {
         match deadline {
             Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -78,19 +94,29 @@ async fn end(server: Arc<Server>, caller: Caller, deadline: Option<Instant>) -> 
         }
     };
     let distrusted = async {
-        let mut changes = server.trusted.changes();
-        while changes.changed().await.is_ok() {
-            if let Err(Refused { status, .. }) = caller.admit(&server.trusted, server.root, clock::seconds())
-            {
-                return status;
+        loop {
+            tokio::select! {
+                // The sender is the server's, and lives as long as it.
+                _ = changes.changed() => {}
+                () = expiry(until) => {}
+            }
+            match caller.admit(&server.trusted, server.root, clock::seconds()) {
+                Ok(admitted) => until = admitted.until,
+                Err(Refused { status, .. }) => return status,
             }
         }
-        std::future::pending().await
     };
     tokio::select! {
         () = over => deadline::exceeded(),
         status = distrusted => status,
     }
+}
+
+/// Ends when a certificate may have expired: the clock may be set while this waits.
+async fn expiry(until: Option<UnixSeconds>) {
+    let Some(until) = until else { return std::future::pending().await };
+    let left = until.saturating_add(1).saturating_sub(clock::seconds());
+    tokio::time::sleep(Duration::from_secs(left.try_into().unwrap_or(0)).min(LOOK_AGAIN)).await;
 }
 
 /// Metrics are for scrapers, which know HTTP's codes and not gRPC's.

@@ -15,6 +15,8 @@ pub struct Known {
     pub id: SpiffeId,
     /// What they may do.
     pub role: Role,
+    /// When their certificate ends.
+    pub until: UnixSeconds,
 }
 
 /// Why somebody may not.
@@ -100,7 +102,7 @@ pub fn judge(chain: &[CertificateDer<'_>], bundle: &Bundle, now: UnixSeconds) ->
         return Err(Distrust::NotYet { id });
     }
     match Role::of_path(id.path()) {
-        Some(role) => Ok(Known { id, role }),
+        Some(role) => Ok(Known { id, role, until: certificate.not_after }),
         None => Err(Distrust::NoRole { id }),
     }
 }

@@ -179,6 +179,18 @@ async fn rotation_keeps_streams_and_a_ca_that_is_taken_away_ends_access() {
     assert_eq!(handshake(&host, Some(operators.client(&id("operator")))).await, Err("UnknownCA".to_owned()));
 }
 
+#[tokio::test]
+async fn a_stream_ends_with_the_certificate_it_was_asked_with() {
+    let operators = Authority::new();
+    let host = Host::start(&operators).await;
+    let brief = operators.issue(&id("reader"), now() - 60, now() + 3);
+    let client = Client::connect(host.address, &host.hosts, Some(brief)).await;
+    let mut events = client.host().events(api::EventsRequest::default()).await.unwrap().into_inner();
+    assert!(events.message().await.unwrap().is_some());
+    let ended = events.message().await.unwrap_err();
+    assert_eq!((ended.code(), ended.message().contains("has expired")), (Code::Unauthenticated, true));
+}
+
 async fn eventually_connects(host: &Host, certified: authority::Certified) {
     for _ in 0..100 {
         let client = Client::connect(host.address, &host.hosts, Some(certified.clone())).await;
