@@ -96,6 +96,16 @@ impl Failure {
         matches!(self, Self::Status(status) if status.code() == Code::NotFound)
     }
 
+    /// Whether the same may do later: the connection is lost, or the host is not what it will be when it has started.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Short => true,
+            // What was made of a broken connection has its cause; what a host says has none.
+            Self::Status(status) => status.code() == Code::Unavailable || status.source().is_some(),
+            _ => false,
+        }
+    }
+
     /// The exit code.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {

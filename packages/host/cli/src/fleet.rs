@@ -10,6 +10,10 @@ use crate::link::{self, Link};
 use crate::output::{Output, View};
 use crate::target::Targets;
 
+/// Between two attempts to go on with a host: the first, and the longest.
+const FIRST_REST: Duration = Duration::from_millis(500);
+const LONGEST_REST: Duration = Duration::from_secs(10);
+
 /// The hosts of a command.
 #[derive(Debug)]
 pub(crate) struct Fleet {
@@ -61,6 +65,42 @@ impl Fleet {
                 done.map_err(|failure| host.link.judged(failure))
             };
             (target.name.as_str(), done.await)
+        });
+        all(calls).await
+    }
+
+    /// Follows all hosts at the same time. When the connection to one is lost, `call` goes on with another one behind what
+    /// it has kept of the last: for as long as it takes, because a host that restarts comes back.
+    pub(crate) async fn follow<K: Default>(
+        &self,
+        call: impl AsyncFn(&Host<'_>, &mut K) -> Result<(), Failure>,
+    ) -> Answers<'_, ()> {
+        let (call, access, timeout) = (&call, self.targets.access.as_ref(), self.timeout);
+        let calls = self.targets.list.iter().map(|target| async move {
+            let (mut kept, mut has_begun, mut is_told, mut rest) = (K::default(), false, false, FIRST_REST);
+            loop {
+                let done = async {
+                    let link = link::connect(target, access, timeout).await?;
+                    (has_begun, is_told) = (true, false);
+                    let host = Host { name: &target.name, link, timeout };
+                    let began = tokio::time::Instant::now();
+                    let done = call(&host, &mut kept).await;
+                    if began.elapsed() > LONGEST_REST {
+                        rest = FIRST_REST;
+                    }
+                    done.map_err(|failure| host.link.judged(failure))
+                };
+                match done.await {
+                    Err(failure) if has_begun && failure.may_pass() => {
+                        if !std::mem::replace(&mut is_told, true) {
+                            eprintln!("lepton: {}: {}; trying again", target.name, failure.chain());
+                        }
+                        tokio::time::sleep(rest).await;
+                        rest = (rest * 2).min(LONGEST_REST);
+                    }
+                    done => return (target.name.as_str(), done),
+                }
+            }
         });
         all(calls).await
     }

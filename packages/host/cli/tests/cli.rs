@@ -5,7 +5,7 @@
 
 mod fake;
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -15,6 +15,7 @@ use lepton_host_api::roles::Role;
 use lepton_keys::{Folder, Lifetime};
 use serde_json::Value;
 
+use fake::wire::Wire;
 use fake::{DOMAIN, Ran, World, now, read};
 
 /// A trust domain with two hosts, and how they are named on the command line.
@@ -231,6 +232,25 @@ fn archives_are_whole_or_absent() {
     let lost = fleet.world.ask(Role::Operator, &broken, &["support-bundle", "x.tar.gz"]);
     assert!(lost.code == 1 && lost.err.contains("the disk is gone"), "{lost:?}");
     assert!(!dir.join("x.tar.gz").exists() && !dir.join("x.tar.gz.part").exists());
+}
+
+/// A log that is followed goes on when the connection breaks: every line comes once, and then the log's end.
+#[test]
+fn a_followed_log_outlives_its_connection() {
+    let fleet = fleet();
+    let wire = Wire::to(&fleet.one);
+    let keys = fleet.world.keys.path().display().to_string();
+    let words = ["--keys", &keys, "-n", &wire.address, "logs", "-f", "--tail", "2", "runtime"];
+    let mut child =
+        fleet.world.command(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut next = || lines.next().unwrap_or_default();
+    assert!(next().contains("line 2") && next().contains("line 3"));
+    wire.cut();
+    assert!(next().contains("line 4"));
+    assert_eq!(next(), "");
+    let ended = Ran::of(&child.wait_with_output().unwrap());
+    assert!(ended.code == 0 && ended.err.contains("trying again"), "{ended:?}");
 }
 
 #[test]

@@ -94,15 +94,22 @@ pub(crate) fn events() -> Vec<api::EventsResponse> {
     ]
 }
 
-pub(crate) fn logs(whose: &str, tail: Option<u32>, since_unix_ms: Option<i64>) -> Vec<api::LogsResponse> {
+pub(crate) fn logs(
+    whose: &str,
+    tail: Option<u32>,
+    since_unix_ms: Option<i64>,
+    after: Option<u64>,
+) -> Vec<api::LogsResponse> {
     let line = |number: i64| api::LogLine {
         time_unix_ms: MORNING + number * 1000,
         text: format!("{whose}: line {number}\u{1b}[31m"),
         stream: 0,
         number: u64::try_from(number).ok(),
     };
-    let all: Vec<_> = (1..=3)
+    // Another one has come when somebody asks again.
+    let all: Vec<_> = (1..=after.map_or(3, |_| 4))
         .map(line)
+        .filter(|line| after.is_none_or(|after| line.number > Some(after)))
         .filter(|line| since_unix_ms.is_none_or(|since| line.time_unix_ms >= since))
         .collect();
     let skip = tail.map_or(0, |tail| all.len().saturating_sub(usize::try_from(tail).unwrap()));

@@ -37,6 +37,16 @@ impl<T> Stream for Many<T> {
     }
 }
 
+impl<T: Send + 'static> Many<T> {
+    /// Answers, and then nothing.
+    fn and_no_end(list: Vec<T>) -> Self {
+        let (send, answers) = mpsc::channel(list.len().max(1));
+        list.into_iter().for_each(|one| drop(send.try_send(Ok(one))));
+        tokio::spawn(async move { send.closed().await });
+        Self(answers)
+    }
+}
+
 fn many<T>(list: Vec<T>) -> Result<Response<Many<T>>, Status> {
     let (send, answers) = mpsc::channel(list.len().max(1));
     list.into_iter().for_each(|one| drop(send.try_send(Ok(one))));
@@ -153,7 +163,13 @@ impl Host for Fake {
             }
             _ => return Err(Status::not_found("there is no such pod or container")),
         };
-        many(answers::logs(&whose, asked.tail, asked.since_unix_ms))
+        let after = asked.after.map(|after| after.number);
+        let answers = answers::logs(&whose, asked.tail, asked.since_unix_ms, after);
+        match asked.follow {
+            // Whoever begins gets no more than that for now.
+            true if after.is_none() => Ok(Response::new(Many::and_no_end(answers))),
+            _ => many(answers),
+        }
     }
 
     async fn dmesg(

@@ -2,6 +2,7 @@
 
 mod answers;
 mod host;
+pub(crate) mod wire;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
