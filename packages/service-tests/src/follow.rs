@@ -45,7 +45,8 @@ pub(crate) fn numbers() -> Result<String, String> {
             numbers.push(line.number);
             !line.text.ends_with(last)
         };
-        fs::write("/dev/kmsg", format!("<13>{last}")).map_err(|error| error.to_string())?;
+        // Without the line feed the kernel keeps it back for a continuation.
+        fs::write("/dev/kmsg", format!("<13>{last}\n")).map_err(|error| error.to_string())?;
         connect()?.follow(LogName::Kernel, from, each).map_err(|error| error.to_string())?;
         Ok::<_, String>(numbers)
     };

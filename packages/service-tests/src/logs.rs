@@ -53,7 +53,7 @@ fn followed() -> Result<(), String> {
         if count == 3 {
             // A client that was given its three old lines waits now.
             was_last_old = !line.text.contains("followed");
-            return fs::write("/dev/kmsg", "<13>service-tests: followed").is_ok();
+            return fs::write("/dev/kmsg", "<13>service-tests: followed\n").is_ok();
         }
         !line.text.contains("service-tests: followed")
     };
