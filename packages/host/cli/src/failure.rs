@@ -74,6 +74,9 @@ pub(crate) enum Failure {
     /// The host has ended a stream too early.
     #[error("the host has ended the answer before it was complete")]
     Short,
+    /// What was there before the host started again is not there yet.
+    #[error("{0}")]
+    NotYet(String),
     /// The output cannot be written.
     #[error("cannot write the output")]
     Output(#[from] io::Error),
@@ -99,7 +102,7 @@ impl Failure {
     /// Whether the same may do later: the connection is lost, or the host is not what it will be when it has started.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::Short => true,
+            Self::Unreachable { .. } | Self::Short | Self::NotYet(_) => true,
             // What was made of a broken connection has its cause; what a host says has none.
             Self::Status(status) => status.code() == Code::Unavailable || status.source().is_some(),
             _ => false,

@@ -134,7 +134,12 @@ async fn open(
             Err(failure) => return Err(failure),
         }
     }
-    Err(first.unwrap_or(Failure::Short))
+    let failure = first.unwrap_or(Failure::Short);
+    // Pods come some time after their host.
+    match printed.time_unix_ms {
+        Some(_) => Err(Failure::NotYet(failure.to_string())),
+        None => Err(failure),
+    }
 }
 
 /// Messages of the kernel and of PID 1.

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(crate) struct Fake {
     /// Of the machine config; counts its changes.
     revision: Mutex<u32>,
     trial: Mutex<Option<api::ConfigTrial>>,
+    /// Whether somebody wanted to go on with a log.
+    was_asked_again: AtomicBool,
 }
 
 /// Answers that end, or go on until the caller goes.
@@ -59,7 +62,12 @@ fn ok<T>(answer: T) -> Result<Response<T>, Status> {
 
 impl Fake {
     pub(crate) fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), revision: Mutex::new(1), trial: Mutex::new(None) }
+        Self {
+            name: name.to_owned(),
+            revision: Mutex::new(1),
+            trial: Mutex::new(None),
+            was_asked_again: AtomicBool::new(false),
+        }
     }
 
     /// The caller, if it may.
@@ -164,6 +172,10 @@ impl Host for Fake {
             _ => return Err(Status::not_found("there is no such pod or container")),
         };
         let after = asked.after.map(|after| after.number);
+        // It has just started.
+        if after.is_some() && !self.was_asked_again.swap(true, Ordering::Relaxed) {
+            return Err(Status::not_found("there is no such service yet"));
+        }
         let answers = answers::logs(&whose, asked.tail, asked.since_unix_ms, after);
         match asked.follow {
             // Whoever begins gets no more than that for now.
