@@ -1,7 +1,7 @@
 //! Logs of services, containers and the kernel.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lepton_control::{LogLine as Pid1Line, LogName};
 use lepton_cri::v1 as cri;
@@ -63,7 +63,9 @@ impl Methods {
                 if status.log_path.is_empty() {
                     return Err(Status::failed_precondition("the container has no log"));
                 }
-                Ok(Feed::response(|answers| container_log(runtime, status, follow, tail, since, answers)))
+                // Before there is an answer: whoever has one misses nothing that is written after it.
+                let log = container_so_far(status.log_path.clone().into(), tail).await?;
+                Ok(Feed::response(move |answers| container_log(runtime, status, log, follow, since, answers)))
             }
             _ => Err(Status::invalid_argument("name a service or a container")),
         }
@@ -118,22 +120,23 @@ async fn next(log: &mut Log, since: i64) -> Result<Option<Vec<(i64, Pid1Line)>>,
     }
 }
 
-/// Sends what a container has written, and what it writes until it has ended.
+/// What a container has written, or its last lines; and in which file.
+async fn container_so_far(path: PathBuf, tail: Option<u32>) -> Result<(SoFar, PathBuf), Status> {
+    let tail = tail.and_then(|tail| usize::try_from(tail).ok());
+    let read = move || so_far(&path, tail).map(|log| (log, path)).map_err(|error| unreadable(&error));
+    blocking(read).await
+}
+
+/// Sends that, and what it writes until it has ended.
 async fn container_log(
     runtime: Client,
     status: cri::ContainerStatus,
+    (so_far, path): (SoFar, PathBuf),
     follow: bool,
-    tail: Option<u32>,
     since: i64,
     answers: Sender<api::LogsResponse>,
 ) -> Result<(), Status> {
-    let path = std::path::PathBuf::from(&status.log_path);
     let follows = follow && status.state() == cri::ContainerState::ContainerRunning;
-    let (so_far, path) = blocking(move || {
-        let tail = tail.and_then(|tail| usize::try_from(tail).ok());
-        so_far(&path, tail).map(|so_far| (so_far, path)).map_err(|error| unreadable(&error))
-    })
-    .await?;
     let mut lines = Lines::new(since);
     let done = lines.take(&so_far.text).map_err(|error| unreadable(&error))?;
     if !flush(&mut lines, &answers).await || !follows {
