@@ -66,8 +66,7 @@ fn judge(role: &str, config: &str) -> String {
 pub(super) fn logs(cx: &Context) -> Result<(), TestError> {
     let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
     let path = dir.path().join("state.raw");
-    let file = std::fs::File::create_new(&path).map_err(TestError::file("make", &path))?;
-    file.set_len(300 << 20).map_err(TestError::file("make", &path))?;
+    state::blank(&path, 300 << 20)?;
     let words = format!("{} lepton.state-disk=/dev/vda lepton.state-wait=5", judged_by("logs", ""));
     let machine = machine(cx, Peer::ServiceTests, &words)?.disk(state::disk(&path, 512));
     // The second boot asks for the reset, which the third one finds done.

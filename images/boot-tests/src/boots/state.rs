@@ -87,8 +87,7 @@ pub(super) fn wait_grown(path: &Path) -> Result<(), TestError> {
 pub(super) fn made_on_a_blank_disk(cx: &Context) -> Result<(), TestError> {
     let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
     let path = dir.path().join("blank.raw");
-    let file = std::fs::File::create_new(&path).map_err(TestError::file("make", &path))?;
-    file.set_len(300 << 20).map_err(TestError::file("make", &path))?;
+    blank(&path, 300 << 20)?;
     let with = |words: &str| {
         let cmdline = format!("{} {words}", cx.cmdline);
         Ok::<_, TestError>(
@@ -212,6 +211,12 @@ fn power_cuts(cx: &Context, seeds: std::ops::Range<u64>) -> Result<(), TestError
         grown::state(cx, &path, 512).map_err(cut)?;
     }
     Ok(())
+}
+
+/// Makes a disk of so many bytes with nothing on it.
+pub(super) fn blank(path: &Path, bytes: u64) -> Result<(), TestError> {
+    let made = std::fs::File::create_new(path).and_then(|file| file.set_len(bytes));
+    made.map_err(TestError::file("make", path))
 }
 
 pub(super) fn disk(path: &Path, sector: u32) -> Disk {

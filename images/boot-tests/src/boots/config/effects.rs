@@ -34,8 +34,7 @@ restart = "never"
 pub(in super::super) fn effects(cx: &Context) -> Result<(), TestError> {
     let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
     let path = dir.path().join("blank.raw");
-    let file = std::fs::File::create_new(&path).map_err(TestError::file("make", &path))?;
-    file.set_len(300 << 20).map_err(TestError::file("make", &path))?;
+    crate::boots::state::blank(&path, 300 << 20)?;
     let disk = Disk::new(&path, DiskFormat::Raw, Bus::VirtioBlk).writes(Writes::Keep);
     // Reasons of skipped sources are for people who look for them.
     let config = CONFIG.replace("[install]\ndisk = \"nothing\"\n", "");

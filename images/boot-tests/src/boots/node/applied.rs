@@ -3,7 +3,6 @@
 //!
 //! Each config says the same number in two files, so that a mixture of two configs is seen.
 
-use std::fs::File;
 use std::path::Path;
 
 use super::{PATIENCE, Shell, machine_of};
@@ -163,8 +162,7 @@ pub(in crate::boots) fn applied_cuts(cx: &Context) -> Result<(), TestError> {
 }
 
 fn blank(path: &Path) -> Result<std::path::PathBuf, TestError> {
-    let file = File::create_new(path).map_err(TestError::file("make", path))?;
-    file.set_len(DISK).map_err(TestError::file("make", path))?;
+    state::blank(path, DISK)?;
     Ok(path.to_owned())
 }
 

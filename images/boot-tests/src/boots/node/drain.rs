@@ -2,8 +2,6 @@
 //!
 //! What happens lies on the state disk, where the next boot of the same disk finds it.
 
-use std::fs::File;
-
 use super::{PATIENCE, Shell, machine_with};
 use crate::Context;
 use crate::boots::state;
@@ -74,8 +72,7 @@ spec:
 pub(in crate::boots) fn drain(cx: &Context) -> Result<(), TestError> {
     let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
     let path = dir.path().join("state.raw");
-    let file = File::create_new(&path).map_err(TestError::file("make", &path))?;
-    file.set_len(DISK).map_err(TestError::file("make", &path))?;
+    state::blank(&path, DISK)?;
     let mut on_disk = cx.clone();
     on_disk.cmdline.push_str(" lepton.state-disk=/dev/vda lepton.state-wait=5");
     let disk = || state::disk(&path, 512);

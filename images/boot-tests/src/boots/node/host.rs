@@ -3,7 +3,6 @@
 
 mod person;
 
-use std::fs::File;
 use std::net::TcpListener;
 
 use super::{PATIENCE, machine_of};
@@ -60,8 +59,7 @@ pub(in crate::boots) fn host(cx: &Context) -> Result<(), TestError> {
     let mut machines = Vec::new();
     for (index, port) in ports.into_iter().enumerate() {
         let path = dir.path().join(format!("state-{index}.raw"));
-        let file = File::create_new(&path).map_err(TestError::file("make", &path))?;
-        file.set_len(DISK).map_err(TestError::file("make", &path))?;
+        state::blank(&path, DISK)?;
         let config = format!("hostname = \"edge-{}\"\n{POD}{fragment}", index + 1);
         let network = Network::Forwarded(vec![Forward { host: port, guest: PORT }]);
         let machine = machine_of(&on_disk, Peer::NodeTests, &config)?.network(network);

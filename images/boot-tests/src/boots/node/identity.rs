@@ -3,8 +3,6 @@
 //!
 //! Workloads ask with the program that kubelet asks with; the console's shell reads what they were given.
 
-use std::fs::File;
-
 use super::{ADDRESS, PATIENCE, Shell, machine_of};
 use crate::Context;
 use crate::boots::state;
@@ -94,8 +92,7 @@ fn config() -> String {
 pub(in crate::boots) fn identity(cx: &Context) -> Result<(), TestError> {
     let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
     let path = dir.path().join("state.raw");
-    let file = File::create_new(&path).map_err(TestError::file("make", &path))?;
-    file.set_len(DISK).map_err(TestError::file("make", &path))?;
+    state::blank(&path, DISK)?;
     let mut on_disk = cx.clone();
     on_disk.cmdline.push_str(" lepton.state-disk=/dev/vda lepton.state-wait=30");
     let machine = machine_of(&on_disk, Peer::NodeTests, &config())?.disk(state::disk(&path, 512));

@@ -3,8 +3,6 @@
 //!
 //! Containers write what happens to them below /seen, a folder of the host's state disk.
 
-use std::fs::File;
-
 use super::{ADDRESS, PATIENCE, Shell, machine_with};
 use crate::Context;
 use crate::boots::state;
@@ -146,8 +144,7 @@ containers:
 pub(in crate::boots) fn life(cx: &Context) -> Result<(), TestError> {
     let dir = tempfile::tempdir().map_err(TestError::file("make", "a folder"))?;
     let path = dir.path().join("state.raw");
-    let file = File::create_new(&path).map_err(TestError::file("make", &path))?;
-    file.set_len(DISK).map_err(TestError::file("make", &path))?;
+    state::blank(&path, DISK)?;
     let mut on_disk = cx.clone();
     on_disk.cmdline.push_str(" lepton.state-disk=/dev/vda lepton.state-wait=5");
     let machine = machine_with(&on_disk, &config())?.disk(state::disk(&path, 512));
